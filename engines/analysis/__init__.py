@@ -1,0 +1,1 @@
+"""What is read out of finished trials: comparison tables and exports."""

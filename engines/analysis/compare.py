@@ -1,0 +1,93 @@
+"""Studies side by side, and whether they may be ranked against each other at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engines.study.records import Baseline, Experiment, Study
+
+Pair = tuple[Experiment, Study]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Studies that answer the same question: same data, split, task and metric."""
+
+    question: str
+    maximize: bool
+    rows: tuple[Pair, ...]
+    baselines: tuple[Baseline, ...]
+
+
+def group_comparable(pairs: Sequence[Pair]) -> list[Group]:
+    """Groups that may each be ranked, in the order in which they first appear.
+
+    Rows are sorted from the best selection score to the worst, those without one last.
+    """
+    groups: dict[tuple[Any, ...], list[Pair]] = {}
+    for pair in pairs:
+        groups.setdefault(_identity(pair[0]), []).append(pair)
+    return [_group(rows) for rows in groups.values()]
+
+
+def _identity(experiment: Experiment) -> tuple[Any, ...]:
+    data = experiment.dataset
+    split = experiment.split or {}
+    # Random folds of another seed hold out other rows; ordered ones never depend on it.
+    seed = None if split.get("ordered") else experiment.seed
+    return (
+        data.sha256 if data else (experiment.objective or {}).get("sha256"),
+        data.target if data else None,
+        experiment.task,
+        experiment.metric,
+        tuple(sorted(split.items())),
+        seed,
+    )
+
+
+def _group(pairs: list[Pair]) -> Group:
+    experiment = pairs[0][0]
+    sign = -1.0 if experiment.maximize else 1.0
+    rows = sorted(
+        pairs,
+        key=lambda p: (p[1].best is None, sign * p[1].best.selection_score if p[1].best else 0.0),
+    )
+    return Group(
+        question=describe_question(experiment),
+        maximize=experiment.maximize,
+        rows=tuple(rows),
+        baselines=experiment.baselines,
+    )
+
+
+def describe_question(experiment: Experiment) -> str:
+    """What an experiment asks, in a few words: data, target, metric, split, seed."""
+    if experiment.dataset is None:
+        reference = (experiment.objective or {}).get("reference", "objective")
+        return f"{reference}, {experiment.metric}, seed {experiment.seed}"
+    data = experiment.dataset
+    split = experiment.split or {}
+    return (
+        f"{data.name} ({data.rows} x {data.columns}, {data.sha256[:8]}), target {data.target}, "
+        f"{experiment.metric}, {split.get('folds')} {split.get('kind')}, seed {experiment.seed}"
+    )
+
+
+def gap(study: Study, maximize: bool) -> float | None:
+    """By how much the held-out score is worse than the selection score, in units of the metric.
+
+    Positive: the selection score was optimistic. None while there is no held-out score.
+    """
+    if study.best is None or study.best.held_out_score is None:
+        return None
+    difference = study.best.selection_score - study.best.held_out_score
+    return difference if maximize else -difference
+
+
+def changed_parameters(params: Sequence[dict[str, Any]]) -> list[str]:
+    """Names of parameters that are not the same in all of several sets, in order of appearance."""
+    names = list(dict.fromkeys(name for one in params for name in one))
+    absent = object()
+    return [n for n in names if len({repr(one.get(n, absent)) for one in params}) > 1]

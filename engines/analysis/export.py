@@ -1,0 +1,178 @@
+"""CSV files: comparisons and trials, in one dialect, written whole or not at all.
+
+Trials keep the column names of Optuna's `trials_dataframe()` and add ours behind them. Floats
+are written in full, stamps are ISO 8601 with offset, missing values are empty. Text that a
+spreadsheet would take for a formula gets an apostrophe in front (OWASP ASVS 1.2.10).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from engines.analysis.compare import Group, changed_parameters, gap
+from engines.errors import BadInput
+from engines.study.records import Experiment, Study, Trial
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\0")
+
+
+def comparison_rows(
+    groups: Sequence[Group],
+    params_of: Callable[[Study], dict[str, Any]],
+    *,
+    only_changed: bool = False,
+) -> list[dict[str, Any]]:
+    """One row a study and one a baseline, best first within each group that may be ranked."""
+    rows: list[dict[str, Any]] = []
+    for number, group in enumerate(groups, start=1):
+        params = [params_of(study) for _, study in group.rows]
+        shown = set(changed_parameters(params)) if only_changed else None
+        for rank, ((experiment, study), own) in enumerate(
+            zip(group.rows, params, strict=True), start=1
+        ):
+            kept = {k: v for k, v in own.items() if shown is None or k in shown}
+            rows.append(_study_row(number, rank, experiment, study, kept, group.maximize))
+        experiment = group.rows[0][0]
+        rows += [
+            {
+                **_question_columns(number, experiment),
+                "rank": None,
+                "model": baseline.name,
+                "family": "baseline",
+                "selection_score": baseline.selection_score,
+                "held_out_score": baseline.held_out_score,
+            }
+            for baseline in group.baselines
+        ]
+    return rows
+
+
+def _question_columns(group: int, experiment: Experiment) -> dict[str, Any]:
+    data = experiment.dataset
+    return {
+        "group": group,
+        "experiment": experiment.name,
+        "data": data.name if data else None,
+        "data_sha256": data.sha256 if data else None,
+        "target": data.target if data else None,
+        "metric": experiment.metric,
+        "direction": "maximize" if experiment.maximize else "minimize",
+        "seed": experiment.seed,
+    }
+
+
+def _study_row(
+    group: int,
+    rank: int,
+    experiment: Experiment,
+    study: Study,
+    params: dict[str, Any],
+    maximize: bool,
+) -> dict[str, Any]:
+    best = study.best
+    return {
+        **_question_columns(group, experiment),
+        "rank": rank if best else None,
+        "study": study.name,
+        "model": study.model,
+        "family": study.family,
+        "state": study.state,
+        "selection_score": best.selection_score if best else None,
+        "held_out_score": best.held_out_score if best else None,
+        "gap": gap(study, maximize),
+        "best_number": best.number if best else None,
+        "complete": study.counts.complete,
+        "failed": study.counts.failed,
+        "pruned": study.counts.pruned,
+        "goal": study.counts.goal,
+        "train_s": study.train_s,
+        **{f"params_{name}": value for name, value in params.items()},
+    }
+
+
+def trial_rows(experiment: Experiment, study: Study, trials: Iterable[Trial]) -> list[dict[str, Any]]:
+    """One row a trial: Optuna's columns first (parameters by name), then ours."""
+    words = {"complete": "COMPLETE", "failed": "FAIL", "pruned": "PRUNED"}
+    trials = list(trials)
+    names = sorted({name for trial in trials for name in trial.params})
+    data = experiment.dataset
+    return [
+        {
+            "number": trial.number,
+            "value": trial.value,
+            "datetime_start": trial.started_at,
+            "datetime_complete": trial.finished_at,
+            "duration": _duration(trial),
+            **{f"params_{name}": trial.params.get(name) for name in names},
+            "state": words.get(trial.state, trial.state.upper()),
+            "study": study.name,
+            "model": study.model,
+            "data": data.name if data else None,
+            "data_sha256": data.sha256 if data else None,
+            "metric": experiment.metric,
+            "seed": trial.seed,
+            "duration_s": trial.duration_s,
+            "worker": trial.worker,
+            "error": trial.error,
+            "served_from": trial.served_from,
+            "retry_of": trial.retry_of,
+        }
+        for trial in trials
+    ]
+
+
+def _duration(trial: Trial) -> str | None:
+    """`0 days 00:00:01.250000`, as pandas prints the difference of the two stamps."""
+    if trial.started_at is None or trial.finished_at is None:
+        return None
+    delta = datetime.fromisoformat(trial.finished_at) - datetime.fromisoformat(trial.started_at)
+    seconds = delta.seconds
+    clock = f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+    return f"{delta.days} days {clock}.{delta.microseconds:06d}"
+
+
+def to_csv(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows as CSV with a header; columns in the order in which they first appear."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([_cell(name) for name in columns])
+    writer.writerows([_cell(row.get(name)) for name in columns] for row in rows)
+    return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value)
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, int):
+        return value
+    text = str(value)
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+
+
+def write_whole(path: Path, text: str, *, force: bool = False) -> None:
+    """Write a file by a temporary one beside it and a rename.
+
+    Raises BadInput if it exists (unless `force`) or its folder can't be written.
+    """
+    if path.is_dir():
+        raise BadInput(f"{path} is a folder: name a file in it.")
+    if path.exists() and not force:
+        raise BadInput(f"{path} exists: name another file, or add --force to replace it.")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise BadInput(f"{path} can't be written: {error.strerror}.") from error

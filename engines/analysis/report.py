@@ -1,0 +1,130 @@
+"""An experiment as a document (the JSON of `run`, `show` and `list`), and the verdict on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from engines.study.records import Baseline, Experiment, Study, Trial
+
+ParamsOf = Callable[[Study], dict[str, Any]]
+
+
+def experiment_document(experiment: Experiment, params_of: ParamsOf | None) -> dict[str, Any]:
+    """The experiment as plain data. params_of: best parameters of a study; None leaves them out."""
+    data = experiment.dataset
+    return {
+        "experiment": experiment.name,
+        "id": experiment.experiment_id,
+        "state": experiment.state,
+        "runner": experiment.runner_pid,
+        "created_at": experiment.created_at,
+        "task": experiment.task,
+        "data": {
+            "name": data.name if data else None,
+            "sha256": data.sha256 if data else None,
+            "rows": data.rows if data else None,
+            "columns": data.columns if data else None,
+            "target": data.target if data else None,
+            "time_column": data.time_column if data else None,
+        },
+        "objective": experiment.objective,
+        "split": experiment.split,
+        "metric": experiment.metric,
+        "direction": "maximize" if experiment.maximize else "minimize",
+        "seed": experiment.seed,
+        "workers": experiment.workers,
+        "time_used_s": experiment.time_used_s,
+        "eta_s": experiment.eta_s,
+        "studies": [_study_document(study, params_of) for study in experiment.ranked],
+        "baselines": [_baseline_document(baseline) for baseline in experiment.baselines],
+        "ensemble": None,
+        "verdict": verdict(experiment),
+    }
+
+
+def _study_document(study: Study, params_of: ParamsOf | None) -> dict[str, Any]:
+    counts = study.counts
+    best: dict[str, Any] | None = None
+    if study.best is not None:
+        best = {
+            "number": study.best.number,
+            "selection_score": study.best.selection_score,
+            "held_out_score": study.best.held_out_score,
+        }
+        if params_of is not None:
+            best["params"] = params_of(study)
+    return {
+        "study": study.name,
+        "model": study.model,
+        "family": study.family,
+        "state": study.state,
+        "message": study.message,
+        "trials": {
+            "complete": counts.complete,
+            "failed": counts.failed,
+            "pruned": counts.pruned,
+            "running": counts.running,
+            "waiting": counts.waiting,
+            "goal": counts.goal,
+        },
+        "best": best,
+        "held_out_openings": study.openings,
+        "seconds": study.train_s,
+    }
+
+
+def _baseline_document(baseline: Baseline) -> dict[str, Any]:
+    return {
+        "name": baseline.name,
+        "selection_score": baseline.selection_score,
+        "held_out_score": baseline.held_out_score,
+    }
+
+
+def trial_document(trial: Trial) -> dict[str, Any]:
+    """A trial as plain data."""
+    return {
+        "number": trial.number,
+        "state": trial.state,
+        "value": trial.value,
+        "params": trial.params,
+        "started_at": trial.started_at,
+        "finished_at": trial.finished_at,
+        "duration_s": trial.duration_s,
+        "worker": trial.worker,
+        "seed": trial.seed,
+        "error": trial.error,
+        "served_from": trial.served_from,
+        "retry_of": trial.retry_of,
+    }
+
+
+def best_baseline(experiment: Experiment) -> Baseline | None:
+    """The baseline with the best selection score."""
+    scored = [b for b in experiment.baselines if b.selection_score is not None]
+    sign = -1.0 if experiment.maximize else 1.0
+    return min(scored, key=lambda b: sign * (b.selection_score or 0.0), default=None)
+
+
+def verdict(experiment: Experiment) -> str:
+    """One sentence on what the experiment has found, and nothing that it has not."""
+    leader = experiment.ranked[0] if experiment.studies else None
+    if leader is None or leader.best is None:
+        return "No trial has completed."
+    score, metric = leader.best.selection_score, experiment.metric
+    baseline = best_baseline(experiment)
+    compared = ""
+    if baseline is not None and baseline.selection_score is not None:
+        rival = baseline.selection_score
+        if not (score > rival if experiment.maximize else score < rival):
+            return (
+                f"No model beats the baseline: {baseline.name} has {metric} {rival:.4g}, "
+                f"{leader.model} {score:.4g}."
+            )
+        compared = f"; the best baseline ({baseline.name}) has {rival:.4g}"
+    over = "so far leads" if experiment.state in ("running", "pausing", "paused") else "leads"
+    held_out = ""
+    if leader.best.held_out_score is not None:
+        held_out = f", {leader.best.held_out_score:.4g} on held-out data"
+    return f"{leader.model} {over} with {metric} {score:.4g} in selection{held_out}{compared}."

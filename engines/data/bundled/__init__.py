@@ -1,0 +1,109 @@
+"""The data sets that come with Hyperion: what they are called, hold and may be used for.
+
+The CSV files lie beside this module, README.md says where each is from. `diabetes` is not
+copied: it is read from scikit-learn's own files, located without importing scikit-learn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import pandas as pd
+
+from engines.errors import PackageMissing
+
+_UCI = "CC BY 4.0"
+_DIABETES_COLUMNS = ("age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6")
+
+
+@dataclass(frozen=True)
+class Bundled:
+    """One line of `data list`. `columns` counts all columns, target and time included."""
+
+    name: str
+    rows: int
+    columns: int
+    target: str
+    time_column: str | None
+    licence: str
+    description: str
+
+    @property
+    def ordered(self) -> bool:
+        return self.time_column is not None
+
+    @property
+    def path(self) -> Path:
+        """The CSV file (absent for `diabetes`, which scikit-learn holds)."""
+        return Path(__file__).with_name(f"{self.name}.csv")
+
+
+_SETS = (
+    Bundled(
+        "abalone",
+        4177,
+        9,
+        "rings",
+        None,
+        _UCI,
+        "Age of shellfish, as rings, from size and weight",
+    ),
+    Bundled(
+        "airfoil",
+        1503,
+        6,
+        "sound_pressure_level_db",
+        None,
+        _UCI,
+        "Noise of wing sections in a wind tunnel",
+    ),
+    Bundled(
+        "bikeshare",
+        8645,
+        14,
+        "bikers",
+        "time",
+        _UCI,
+        "Bicycles rented per hour in Washington, 2011",
+    ),
+    Bundled(
+        "concrete",
+        1030,
+        9,
+        "strength_mpa",
+        None,
+        _UCI,
+        "Compressive strength of concrete from its mixture and age",
+    ),
+    Bundled(
+        "diabetes",
+        442,
+        11,
+        "progression",
+        None,
+        "BSD-3-Clause (scikit-learn)",
+        "Progress of diabetes one year after ten measurements",
+    ),
+)
+BUNDLED: dict[str, Bundled] = {entry.name: entry for entry in _SETS}
+
+
+def read_diabetes() -> tuple[Path, pd.DataFrame]:
+    """(file, frame of 442 rows with the ten raw measurements and `progression`).
+
+    Raises PackageMissing when scikit-learn or its data files are not installed.
+    """
+    spec = find_spec("sklearn")
+    folders = spec.submodule_search_locations if spec is not None else None
+    folder = Path(folders[0] if folders else "", "datasets", "data")
+    features, target = folder / "diabetes_data_raw.csv.gz", folder / "diabetes_target.csv.gz"
+    if not folders or not features.is_file() or not target.is_file():
+        raise PackageMissing(
+            "the data set 'diabetes' is read from scikit-learn, which is not installed; "
+            "install scikit-learn or name another data set"
+        )
+    frame = pd.read_csv(features, sep=" ", header=None, names=list(_DIABETES_COLUMNS))
+    frame["progression"] = pd.read_csv(target, header=None)[0]
+    return features, frame

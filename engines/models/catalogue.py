@@ -1,0 +1,70 @@
+"""The catalogue: every declared model, found by family, by name, or by a near miss."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from functools import cache
+
+from engines.errors import BadInput, PackageMissing
+from engines.models.ensemble import declare as ensemble_declare
+from engines.models.sklearn import declare as sklearn_declare
+from engines.models.spec import FAMILIES, ModelSpec
+
+_DECLARED = (*sklearn_declare.MODELS, *ensemble_declare.MODELS)
+
+
+@cache
+def models() -> dict[str, ModelSpec]:
+    """Every model by its name, in the order of the tree."""
+    return {spec.name: spec for spec in _DECLARED}
+
+
+def families() -> dict[str, tuple[ModelSpec, ...]]:
+    """The models of each family that has any, in the order of the tree."""
+    grouped = {family: tuple(s for s in _DECLARED if s.family == family) for family in FAMILIES}
+    return {family: specs for family, specs in grouped.items() if specs}
+
+
+def normalise(word: str) -> str:
+    """The form in which names are compared: case, underscores and dashes don't matter."""
+    return word.lower().replace("_", "").replace("-", "").replace(" ", "")
+
+
+def find(word: str) -> ModelSpec:
+    """The model that `word` names. Raises BadInput with the nearest names."""
+    known = {normalise(name): spec for name, spec in models().items()}
+    spec = known.get(normalise(word))
+    if spec is None:
+        raise BadInput(f"No model `{word}`{nearest(word, [*models(), *families(), 'all'])}.")
+    return spec
+
+
+def select(words: Iterable[str]) -> list[ModelSpec]:
+    """The models that selectors name, each once: a model, a family, or `all`.
+
+    A family and `all` leave out what is not installed; a model named by itself that is not
+    installed raises PackageMissing. Raises BadInput for an unknown word or if nothing is left.
+    """
+    chosen: dict[str, ModelSpec] = {}
+    by_family = {normalise(name): specs for name, specs in families().items()}
+    for word in words:
+        if normalise(word) == "all" or normalise(word) in by_family:
+            group = by_family.get(normalise(word), tuple(models().values()))
+            available = [spec for spec in group if spec.reason_missing is None]
+            if not available:
+                raise PackageMissing(f"{word}: {group[0].reason_missing}.")
+            chosen.update((spec.name, spec) for spec in available)
+            continue
+        spec = find(word)
+        if spec.reason_missing is not None:
+            raise PackageMissing(f"{spec.name} {spec.reason_missing}.")
+        chosen[spec.name] = spec
+    return list(chosen.values())
+
+
+def nearest(word: str, candidates: Iterable[str]) -> str:
+    """`: did you mean a or b?` for a name that was not found, or an empty string."""
+    forms = {normalise(name): name for name in candidates}
+    close = difflib.get_close_matches(normalise(word), forms, n=3, cutoff=0.5)
+    return f": did you mean {' or '.join(forms[form] for form in close)}?" if close else ""

@@ -1,0 +1,1 @@
+"""The family `ensemble`: gradient boosting libraries."""

@@ -1,0 +1,1 @@
+"""The family `sklearn`: regressors of scikit-learn."""

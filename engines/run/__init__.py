@@ -1,0 +1,1 @@
+"""Processes: one runner an experiment, its workers, and what happens inside a trial."""

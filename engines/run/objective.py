@@ -1,0 +1,111 @@
+"""Objectives of the user's own: `file.py:function` or `module:function`.
+
+Such code runs in workers only. Before that it is read, not run: its syntax and the function's
+name are checked, and its hash becomes part of the experiment's identity.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from engines.errors import BadInput, one_line
+from engines.models.catalogue import nearest
+
+FAMILY = "custom"
+
+
+def is_objective(word: str) -> bool:
+    """Whether a selector names code: it has a colon, which no model's name has."""
+    return ":" in word
+
+
+def describe(reference: str) -> dict[str, Any]:
+    """What is stored about an objective: where it is, what it is called, its hash.
+
+    Raises BadInput if there is no such file, module or function, or its syntax is wrong.
+    """
+    source, _, function = reference.rpartition(":")
+    if not source or not function.isidentifier():
+        raise BadInput(f"`{reference}` is not `file.py:function` or `module:function`.")
+    path = _file_of(source, reference)
+    try:
+        content = path.read_bytes()
+        tree = ast.parse(content, filename=str(path))
+    except OSError as error:
+        raise BadInput(f"{path} can't be read: {error.strerror}.") from error
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None) or 1
+        raise BadInput(f"{path}, line {line}: {one_line(error)}; mend it first.") from error
+    names = _defined_names(tree)
+    if function not in names:
+        raise BadInput(f"{path} defines no `{function}`{nearest(function, names)}.")
+    return {
+        "reference": reference,
+        "path": str(path) if source.endswith(".py") else None,
+        "module": None if source.endswith(".py") else source,
+        "function": function,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "folder": os.getcwd(),
+    }
+
+
+def _file_of(source: str, reference: str) -> Path:
+    if source.endswith(".py"):
+        path = Path(source).expanduser().absolute()
+        if not path.is_file():
+            raise BadInput(f"`{reference}`: no file {path} (looked in {os.getcwd()}).")
+        return path
+    parts = source.split(".")
+    if not all(part.isidentifier() for part in parts):
+        raise BadInput(f"`{reference}` is not `file.py:function` or `module:function`.")
+    # find_spec would import the parents of a dotted name: walk the path by hand instead.
+    for root in [os.getcwd(), *sys.path]:
+        stem = Path(root or ".").joinpath(*parts)
+        for candidate in (stem.with_suffix(".py"), stem / "__init__.py"):
+            if candidate.is_file():
+                return candidate.absolute()
+    raise BadInput(f"`{reference}`: no module `{source}` here or in this Python.")
+
+
+def _defined_names(tree: ast.Module) -> list[str]:
+    names: list[str] = []
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.append(node.name)
+        elif isinstance(node, ast.Assign):
+            names += [target.id for target in node.targets if isinstance(target, ast.Name)]
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names += [alias.asname or alias.name for alias in node.names]
+    return names
+
+
+def load(described: dict[str, Any]) -> Callable[[Any], Any]:
+    """Import the objective, in a worker. Its own folder comes last on the path, ours first.
+
+    Raises whatever the user's code raises, and BadInput if its file is no longer there.
+    """
+    folder = described["folder"]
+    if os.path.isdir(folder):
+        os.chdir(folder)
+        sys.path.append(folder)
+    if described["module"] is not None:
+        module = importlib.import_module(described["module"])
+    else:
+        path = Path(described["path"])
+        if not path.is_file():
+            raise BadInput(f"{path} is no longer there.")
+        sys.path.append(str(path.parent))
+        spec = importlib.util.spec_from_file_location(f"hyperion_objective_{path.stem}", path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
+    return getattr(module, described["function"])  # type: ignore[no-any-return]

@@ -1,0 +1,159 @@
+"""One trial, from its claim to its end: suggest, train and score, and one transaction.
+
+Only a finite number is a score. Whatever else happens inside an objective (an exception,
+`sys.exit`, NaN, text, None) is a failed trial with its reason and the tail of its traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any, Protocol
+
+import optuna
+from optuna.trial import TrialState
+
+from engines.data.scoring import finite
+from engines.errors import one_line
+from engines.run.process import peak_memory_mib
+from engines.search.pruner import make_pruner
+from engines.search.sampler import make_sampler
+from engines.search.seeds import derive, params_hash
+from engines.search.space import Space
+from engines.study.claims import Job, find_same
+from engines.study.storage import Ending, HyperionStorage
+
+TRACEBACK_CHARACTERS = 4000
+
+FoldScorer = Callable[[dict[str, Any], int], Any]
+"""(parameters, seed) -> an iterator of fold scores."""
+
+
+class StudyHandle:
+    """What a worker keeps of a study between its trials: sampler, pruner, and the study's seed."""
+
+    def __init__(
+        self, storage: optuna.storages.BaseStorage, job: Job, seed: int, sampler: str, pruner: str
+    ) -> None:
+        self.name = job.study_name
+        self.study_id = job.study_id
+        self.seed = derive(seed, job.model)
+        self.space = Space.from_json(job.space) if job.space is not None else None
+        self._storage = storage
+        self._sampler = make_sampler(sampler, self.seed)
+        self._pruner = make_pruner(pruner)
+        self.prunes = pruner != "none"
+
+    def study(self) -> optuna.Study:
+        """A study object for one trial; a new one each time, because it caches its trials."""
+        return optuna.Study(self.name, self._storage, self._sampler, self._pruner)
+
+    def model_seed(self, params: dict[str, Any]) -> int:
+        """The seed of the model's own randomness: the same parameters train the same model."""
+        return derive(self.seed, params_hash(params))
+
+
+@dataclass
+class Attempt:
+    """A trial while it runs: what is known so far is what its end will record."""
+
+    started: float
+    params_hash: str | None = None
+    seed: int | None = None
+    served_from: int | None = None
+    metrics: dict[str, Any] | None = None
+
+
+class _Reporter(Protocol):
+    def __call__(self, trial: optuna.Trial, attempt: Attempt) -> float: ...
+
+
+def run_model_trial(
+    storage: HyperionStorage, handle: StudyHandle, job: Job, score_folds: FoldScorer
+) -> TrialState:
+    """Run a claimed trial of a declared model to its end; returns the state it ended in."""
+    space = handle.space
+    assert space is not None
+
+    def evaluate(trial: optuna.Trial, attempt: Attempt) -> float:
+        params = space.suggest(trial)
+        attempt.params_hash = params_hash(params)
+        attempt.seed = handle.model_seed(params)
+        same = find_same(storage, job.study_id, attempt.params_hash)
+        if same is not None:
+            attempt.served_from, value = same
+            return value
+        folds: list[float] = []
+        for score in score_folds(params, attempt.seed):
+            folds.append(score)
+            attempt.metrics = {"folds": list(folds)}
+            if handle.prunes:
+                trial.report(fmean(folds), step=len(folds))
+                if trial.should_prune():
+                    raise optuna.TrialPruned
+        return fmean(folds)
+
+    return _run(storage, handle, job, evaluate)
+
+
+def run_custom_trial(
+    storage: HyperionStorage,
+    handle: StudyHandle,
+    job: Job,
+    load_objective: Callable[[], Callable[[optuna.Trial], Any]],
+) -> TrialState:
+    """Run a claimed trial of the user's own objective to its end."""
+
+    def evaluate(trial: optuna.Trial, attempt: Attempt) -> float:
+        attempt.seed = derive(handle.seed, trial.number)
+        return finite(load_objective()(trial))
+
+    return _run(storage, handle, job, evaluate)
+
+
+def _run(
+    storage: HyperionStorage, handle: StudyHandle, job: Job, evaluate: _Reporter
+) -> TrialState:
+    assert job.trial_id is not None
+    study = handle.study()
+    attempt = Attempt(started=time.perf_counter())
+    owner = os.getpid()
+    value: float | None = None
+    error: BaseException | None = None
+    try:
+        trial = optuna.Trial(study, job.trial_id)
+        value = evaluate(trial, attempt)
+        state = TrialState.COMPLETE
+    except optuna.TrialPruned:
+        state = TrialState.PRUNED
+    except BaseException as caught:  # the border of a trial: its reason is stored, not lost
+        state, error = TrialState.FAIL, caught
+    if os.getpid() != owner:
+        # The objective forked and the copy came back: it must not tell the trial's end as well.
+        os._exit(0)
+    storage.attach(job.trial_id, _ending(attempt, error))
+    study.tell(job.number if job.number is not None else -1, value, state=state)
+    return state
+
+
+def _ending(attempt: Attempt, error: BaseException | None) -> Ending:
+    return Ending(
+        duration_s=time.perf_counter() - attempt.started,
+        seed=attempt.seed,
+        params_hash=attempt.params_hash,
+        peak_memory_mib=peak_memory_mib(),
+        metrics=attempt.metrics,
+        error_class=None if error is None else type(error).__name__,
+        error_message=None if error is None else one_line(error, 500),
+        error_traceback=None if error is None else _tail(error),
+        served_from=attempt.served_from,
+    )
+
+
+def _tail(error: BaseException) -> str:
+    text = "".join(traceback.format_exception(error))
+    return text[-TRACEBACK_CHARACTERS:].encode("utf-8", "replace").decode()

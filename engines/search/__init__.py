@@ -1,0 +1,1 @@
+"""Search spaces as data, samplers that can be resumed exactly, and seeds."""

@@ -1,0 +1,296 @@
+"""Creating an experiment, and adding to one: everything in one transaction, or nothing.
+
+What is fixed (data, task, split, scorer, seed) is compared when a name is used again; the
+budget may change.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from optuna.storages._rdb import models
+from optuna.study import StudyDirection
+from optuna.trial import TrialState, create_trial
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from engines.clock import utc_now
+from engines.errors import BadInput, NotComparable
+from engines.search.space import Space
+from engines.study import events
+from engines.study.storage import HyperionStorage
+from engines.study.tables import DatasetRow, EventRow, ExperimentRow, StudyRow
+
+MAX_NAME = 120
+
+
+@dataclass(frozen=True, slots=True)
+class StudyPlan:
+    """One study to create. space and defaults are None for an objective of the user's own."""
+
+    model: str
+    family: str
+    goal: int | None
+    space: Space | None
+    defaults: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetPlan:
+    """What the experiment learns from. `write` puts the data into a folder."""
+
+    sha256: str
+    name: str
+    path: str | None
+    rows: int
+    columns: int
+    target: str
+    time_column: str | None
+    notices: tuple[str, ...]
+    write: Callable[[Path], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentPlan:
+    """Everything about an experiment before it exists. name None: `<data>-<n>`, the next free."""
+
+    name: str | None
+    task: str
+    dataset: DatasetPlan | None
+    objective: dict[str, Any] | None
+    metric: str
+    maximize: bool
+    seed: int
+    split: dict[str, Any] | None
+    sampler: str
+    pruner: str
+    workers: int
+    patience: int | None
+    min_improvement: float
+    time_limit_s: float | None
+    trial_time_s: float | None
+    trial_memory_mib: float | None
+    studies: tuple[StudyPlan, ...]
+
+
+def check_name(name: str) -> str:
+    """`name` if it can name an experiment. Raises BadInput otherwise."""
+    if not 1 <= len(name) <= MAX_NAME or not name.isprintable() or "/" in name or name != name.strip():
+        raise BadInput(
+            f"--name {name[:40]!r} can't name an experiment: use 1 to {MAX_NAME} printable "
+            "characters without a slash."
+        )
+    if any(c in name for c in "*?["):
+        raise BadInput(f"--name {name!r} can't name an experiment: *, ? and [ select several.")
+    return name
+
+
+def create_or_extend(storage: HyperionStorage, plan: ExperimentPlan) -> int:
+    """Create the experiment, or add models and trials to the one of that name; returns its id.
+
+    Raises NotComparable, naming the differences, if the name belongs to an experiment whose
+    fixed part differs.
+    """
+    if plan.name is not None:
+        check_name(plan.name)
+    written: list[Path] = []
+    try:
+        with storage.transaction(durable=True) as session:
+            existing = session.scalar(select(ExperimentRow).where(ExperimentRow.name == plan.name))
+            if existing is not None:
+                _require_same(session, existing, plan)
+                experiment = existing
+            else:
+                experiment = _create(storage, session, plan, written)
+            _add_studies(storage, session, experiment, plan)
+            experiment_id = experiment.id
+    except BaseException:
+        for folder in written:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return experiment_id
+
+
+def _create(
+    storage: HyperionStorage, session: Session, plan: ExperimentPlan, written: list[Path]
+) -> ExperimentRow:
+    dataset_id = None
+    if plan.dataset is not None:
+        fields = {name: getattr(plan.dataset, name) for name in _DATASET_FIELDS}
+        dataset = DatasetRow(**fields, notices=list(plan.dataset.notices))
+        session.add(dataset)
+        session.flush()
+        dataset_id = dataset.id
+    experiment = ExperimentRow(
+        name=plan.name or _free_name(session, plan),
+        created_at=utc_now(),
+        dataset_id=dataset_id,
+        direction="maximize" if plan.maximize else "minimize",
+        versions=_versions(),
+        time_used_s=0.0,
+        failure=None,
+        **{name: getattr(plan, name) for name in _PLAN_FIELDS},
+    )
+    session.add(experiment)
+    session.flush()
+    if plan.dataset is not None:
+        folder = storage.location.data(experiment.id)
+        written.append(folder)
+        plan.dataset.write(folder)
+    _log(session, experiment.id, f"created with seed {plan.seed}, metric {plan.metric}")
+    return experiment
+
+
+_DATASET_FIELDS = ("sha256", "name", "path", "rows", "columns", "target", "time_column")
+_PLAN_FIELDS = (
+    *("task", "objective", "metric", "seed", "split", "sampler", "pruner", "workers"),
+    *("patience", "min_improvement", "time_limit_s", "trial_time_s", "trial_memory_mib"),
+)
+
+
+def _free_name(session: Session, plan: ExperimentPlan) -> str:
+    base = plan.dataset.name if plan.dataset is not None else plan.studies[0].model
+    base = "".join(c if c.isalnum() or c in "-_." else "-" for c in base)[: MAX_NAME - 8] or "data"
+    taken = set(session.scalars(select(ExperimentRow.name)))
+    number = 1
+    while f"{base}-{number}" in taken:
+        number += 1
+    return f"{base}-{number}"
+
+
+def _versions() -> dict[str, Any]:
+    """The libraries whose versions may change a score."""
+    names = ("optuna", "scikit-learn", "numpy", "xgboost-cpu", "xgboost", "lightgbm", "catboost")
+    found: dict[str, Any] = {}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _require_same(session: Session, row: ExperimentRow, plan: ExperimentPlan) -> None:
+    dataset = session.get(DatasetRow, row.dataset_id) if row.dataset_id is not None else None
+    before = {
+        "data": dataset.sha256[:12] if dataset else None,
+        "target": dataset.target if dataset else None,
+        "objective": (row.objective or {}).get("sha256"),
+        "task": row.task,
+        "split": row.split,
+        "metric": row.metric,
+        "seed": row.seed,
+        "sampler": row.sampler,
+        "pruner": row.pruner,
+    }
+    after = {
+        "data": plan.dataset.sha256[:12] if plan.dataset else None,
+        "target": plan.dataset.target if plan.dataset else None,
+        "objective": (plan.objective or {}).get("sha256"),
+        "task": plan.task,
+        "split": plan.split,
+        "metric": plan.metric,
+        "seed": plan.seed,
+        "sampler": plan.sampler,
+        "pruner": plan.pruner,
+    }
+    differences = [f"{k} was {before[k]}, is {after[k]}" for k in before if before[k] != after[k]]
+    if differences:
+        raise NotComparable(
+            f"Experiment `{row.name}` exists and is not comparable: {'; '.join(differences)}. "
+            "Take another --name, or the same settings."
+        )
+
+
+def _add_studies(
+    storage: HyperionStorage, session: Session, experiment: ExperimentRow, plan: ExperimentPlan
+) -> None:
+    rows = session.scalars(select(StudyRow).where(StudyRow.experiment_id == experiment.id)).all()
+    known = {row.model: row for row in rows}
+    for offset, study in enumerate(plan.studies):
+        row = known.get(study.model)
+        if row is None:
+            _add_study(storage, session, experiment, study, len(known) + offset)
+            continue
+        _require_same_space(experiment, row, study)
+        raise_goal(session, row, study.goal)
+    for name in ("workers", "time_limit_s", "patience", "min_improvement"):
+        value = getattr(plan, name)
+        if value is not None:
+            setattr(experiment, name, value)
+    experiment.failure = None
+
+
+def _require_same_space(experiment: ExperimentRow, row: StudyRow, study: StudyPlan) -> None:
+    space = study.space.to_json() if study.space is not None else None
+    if space != row.space:
+        raise NotComparable(
+            f"The space of {experiment.name}/{row.model} differs from the one it was searched in: "
+            "take another --name for the new one."
+        )
+
+
+def raise_goal(session: Session, row: StudyRow, goal: int | None) -> None:
+    """Raise a study's total; never lowers it. A study that goes on is opened again."""
+    if goal is None or (row.goal is not None and goal <= row.goal):
+        return
+    row.goal = goal
+    row.want, row.want_now = "run", False
+    row.ended_by = row.failure = row.closed_at = row.held_out_note = None
+    row.closing_worker = None
+
+
+def _add_study(
+    storage: HyperionStorage,
+    session: Session,
+    experiment: ExperimentRow,
+    plan: StudyPlan,
+    position: int,
+) -> None:
+    direction = (
+        StudyDirection.MAXIMIZE if experiment.direction == "maximize" else StudyDirection.MINIMIZE
+    )
+    study = models.StudyModel(
+        study_name=f"{experiment.name}/{plan.model}",
+        directions=[models.StudyDirectionModel(objective=0, direction=direction)],
+    )
+    session.add(study)
+    session.flush()
+    session.add(
+        StudyRow(
+            study_id=study.study_id,
+            experiment_id=experiment.id,
+            position=position,
+            model=plan.model,
+            family=plan.family,
+            space=plan.space.to_json() if plan.space is not None else None,
+            goal=plan.goal,
+            want="run",
+            want_now=False,
+            openings=0,
+        )
+    )
+    if plan.defaults:
+        # The queue entry that becomes trial 0, as Optuna's `enqueue_trial` writes it.
+        template = create_trial(
+            state=TrialState.WAITING, system_attrs={"fixed_params": plan.defaults}
+        )
+        storage._get_prepared_new_trial(study.study_id, template, session)
+
+
+def _log(session: Session, experiment_id: int, text: str) -> None:
+    session.add(
+        EventRow(
+            at=utc_now(),
+            experiment_id=experiment_id,
+            study_id=None,
+            trial_number=None,
+            kind=events.EXPERIMENT,
+            text=text,
+        )
+    )

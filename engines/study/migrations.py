@@ -1,0 +1,64 @@
+"""Schema changes of our own tables, in order. A file remembers which ones it has received.
+
+A new file gets today's schema from `tables` and is marked as having everything. An older file
+gets what it lacks, one transaction for all, refused while a runner is at work in it. Optuna's
+tables are Optuna's business.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import NamedTuple
+
+from sqlalchemy import Connection, inspect, text
+
+from engines.clock import utc_now
+from engines.errors import StoreUnavailable
+from engines.study.tables import HyperionTable
+
+
+class Step(NamedTuple):
+    """One schema change: `apply` runs inside the caller's transaction."""
+
+    number: int
+    name: str
+    apply: Callable[[Connection], None]
+
+
+def _create_first_tables(connection: Connection) -> None:
+    """The schema of version 0.1. A later step that adds a table writes its own DDL."""
+    HyperionTable.metadata.create_all(connection)
+
+
+STEPS: tuple[Step, ...] = (Step(1, "first tables", _create_first_tables),)
+
+
+def is_current(connection: sqlite3.Connection) -> bool:
+    """Whether nothing is left to do. Raises StoreUnavailable for a file from a newer version."""
+    applied = {row[0] for row in connection.execute("SELECT number FROM hx_migration")}
+    known = {step.number for step in STEPS}
+    if applied - known:
+        raise StoreUnavailable(
+            f"This store was written by a newer Hyperion (schema {max(applied)}, this one knows "
+            f"{max(known)}): upgrade with `pip install -U hyperion-tui`; nothing was changed."
+        )
+    return applied == known
+
+
+def migrate(connection: Connection) -> list[str]:
+    """Bring the file to today's schema inside the caller's transaction; returns what was done."""
+    applied: set[int] = set()
+    if inspect(connection).has_table("hx_migration"):
+        applied = {row[0] for row in connection.execute(text("SELECT number FROM hx_migration"))}
+    missing = [step for step in STEPS if step.number not in applied]
+    if not applied:
+        HyperionTable.metadata.create_all(connection)
+    for step in missing:
+        if applied:
+            step.apply(connection)
+        connection.execute(
+            text("INSERT INTO hx_migration (number, name, applied_at) VALUES (:n, :name, :at)"),
+            {"n": step.number, "name": step.name, "at": utc_now()},
+        )
+    return [step.name for step in missing]

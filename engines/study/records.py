@@ -1,0 +1,205 @@
+"""What the store tells a reader: frozen values, safe to hand to any thread or layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from engines.study.states import Counts
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The best trial of a study. held_out_score is None until the study is done or stopped."""
+
+    number: int
+    selection_score: float
+    held_out_score: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """One model of one experiment, as it stands.
+
+    name: `<experiment>/<model>`. state: see `engines.study.states`. message: why it failed or
+    ended early, or why there is no held-out score. train_s: seconds spent in finished trials.
+    median_s: median seconds of a finished trial, None before the first.
+    """
+
+    study_id: int
+    experiment_id: int
+    name: str
+    model: str
+    family: str
+    state: str
+    want: str
+    counts: Counts
+    best: Best | None
+    message: str | None
+    openings: int
+    train_s: float
+    median_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """A rule that learns next to nothing, scored on the same rows."""
+
+    name: str
+    selection_score: float | None
+    held_out_score: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """What an experiment learns from."""
+
+    name: str
+    path: str | None
+    sha256: str
+    rows: int
+    columns: int
+    target: str
+    time_column: str | None
+    notices: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """One experiment with its studies, as it stands.
+
+    runner_pid: the process that drives it now, or None; `is_orphaned` then says that it should
+    be running and nobody drives it. eta_s: seconds to go at the present pace, None if unknown.
+    split: the description made when it was created. maximize: whether larger scores are better.
+    """
+
+    experiment_id: int
+    name: str
+    created_at: str
+    state: str
+    task: str
+    dataset: Dataset | None
+    objective: dict[str, Any] | None
+    metric: str
+    maximize: bool
+    seed: int
+    split: dict[str, Any] | None
+    sampler: str
+    pruner: str
+    workers: int
+    time_limit_s: float | None
+    time_used_s: float
+    failure: str | None
+    runner_pid: int | None
+    studies: tuple[Study, ...]
+    baselines: tuple[Baseline, ...] = ()
+
+    @property
+    def is_orphaned(self) -> bool:
+        """Whether it should be running and no runner lives."""
+        return self.runner_pid is None and self.state in ("running", "waiting", "pausing")
+
+    @property
+    def finished(self) -> int:
+        """Finished trials of all studies."""
+        return sum(study.counts.finished for study in self.studies)
+
+    @property
+    def goal(self) -> int | None:
+        """Finished trials wanted in all, or None if a study is ended by time alone."""
+        goals = [study.counts.goal for study in self.studies]
+        return None if None in goals else sum(goal for goal in goals if goal is not None)
+
+    @property
+    def progress(self) -> float:
+        """The part of the budget that is used, in [0, 1]: trials, or time where there is no goal."""
+        if self.goal:
+            return min(1.0, self.finished / self.goal)
+        if self.time_limit_s:
+            return min(1.0, self.time_used_s / self.time_limit_s)
+        return 0.0
+
+    @property
+    def eta_s(self) -> float | None:
+        """Seconds to go: missing trials at each study's median, shared by the workers."""
+        missing = 0.0
+        for study in self.studies:
+            left = (study.counts.goal or 0) - study.counts.finished
+            if left <= 0 or study.want in ("stop", "cancel") or study.state == "failed":
+                continue
+            if study.median_s is None:
+                return None
+            missing += left * study.median_s
+        by_trials = missing / max(1, self.workers) if self.goal else None
+        by_time = None if self.time_limit_s is None else self.time_limit_s - self.time_used_s
+        known = [eta for eta in (by_trials, by_time) if eta is not None]
+        return max(0.0, min(known)) if known else None
+
+    @property
+    def ranked(self) -> tuple[Study, ...]:
+        """Studies from best to worst selection score; those without one last, in tree order."""
+        sign = -1.0 if self.maximize else 1.0
+        return tuple(
+            sorted(
+                self.studies,
+                key=lambda s: (s.best is None, sign * s.best.selection_score if s.best else 0.0),
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One trial as tables show it. state: complete, failed, pruned, running or waiting."""
+
+    trial_id: int
+    study_id: int
+    number: int
+    state: str
+    value: float | None
+    params: dict[str, Any]
+    started_at: str | None
+    finished_at: str | None
+    duration_s: float | None
+    worker: int | None
+    seed: int | None
+    error: str | None
+    served_from: int | None
+    retry_of: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrialDetail:
+    """Everything known about one trial. reports: (step, value) as they were reported."""
+
+    trial: Trial
+    traceback: str | None
+    metrics: dict[str, Any]
+    reports: tuple[tuple[int, float | None], ...]
+    peak_memory_mib: float | None
+    requeues: int
+    same_cause: int = 0
+    best_params: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the log. model: of the study, or None. kind: see `engines.study.events`."""
+
+    seq: int
+    at: str
+    kind: str
+    text: str
+    study_id: int | None = None
+    model: str | None = None
+    trial_number: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A worker that runs now, and the trial in its hands: `<model>#<number>`, or None."""
+
+    worker_id: int
+    slot: int
+    pid: int
+    started_at: str
+    trial: str | None

@@ -1,0 +1,80 @@
+"""States of studies and experiments, derived from what was ordered and what was done.
+
+Words: waiting, running, pausing, paused, stopped, cancelled, done, failed. Nothing stores
+them, so a process that dies can't leave a wrong one behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+FINAL = frozenset({"stopped", "cancelled", "done", "failed"})
+
+TRIAL_WORDS = {
+    "COMPLETE": "complete",
+    "FAIL": "failed",
+    "PRUNED": "pruned",
+    "RUNNING": "running",
+    "WAITING": "waiting",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Trials of a study by state; `goal` is the number of finished ones wanted, or None."""
+
+    complete: int = 0
+    failed: int = 0
+    pruned: int = 0
+    running: int = 0
+    waiting: int = 0
+    goal: int | None = None
+
+    @property
+    def finished(self) -> int:
+        """Trials that count towards the goal: complete, pruned and failed ones."""
+        return self.complete + self.failed + self.pruned
+
+    @property
+    def reached(self) -> bool:
+        """Whether the goal is met. Without a goal it never is."""
+        return self.goal is not None and self.finished >= self.goal
+
+
+def study_state(
+    *, want: str, counts: Counts, closed: bool, ended_by: str | None, failure: str | None
+) -> str:
+    """The state of one study.
+
+    want: the order, one of run, pause, stop, cancel. closed: whether its end is settled (the
+    held-out score was opened, or can't be). ended_by: why it ended before its goal (time,
+    patience), or None. failure: why it can't go on, or None.
+    """
+    if failure is not None:
+        return "failed"
+    if want == "cancel":
+        return "pausing" if counts.running else "cancelled"
+    if counts.reached or ended_by is not None:
+        return "done" if closed else "running"
+    if want == "stop":
+        return "stopped" if closed and not counts.running else "pausing"
+    if want == "pause":
+        return "pausing" if counts.running else "paused"
+    return "running" if counts.running or counts.finished else "waiting"
+
+
+def experiment_state(studies: Iterable[str], failure: str | None) -> str:
+    """The state of an experiment from those of its studies: what still goes on comes first."""
+    states = set(studies)
+    if failure is not None:
+        return "failed"
+    for state in ("running", "pausing"):
+        if state in states:
+            return state
+    if "waiting" in states:
+        return "running" if states & FINAL else "waiting"
+    for state in ("paused", "done", "stopped", "cancelled"):
+        if state in states:
+            return state
+    return "failed" if states else "waiting"

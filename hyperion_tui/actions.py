@@ -1,0 +1,129 @@
+"""Every key of the program, once: bindings, hint lines, help and the palette are made from this.
+
+An action is a method `action_<name>` of the screen, widget or app that its scope names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from textual.binding import Binding
+
+SCOPES: dict[str, str] = {
+    "app": "Everywhere",
+    "panes": "Main screen",
+    "orders": "Orders to studies",
+    "work": "Start, compare, export",
+    "list": "Moving in a list",
+    "tree": "Models",
+    "table": "Tables",
+    "marks": "Marking rows",
+    "log": "Log",
+    "back": "Screens above the main one",
+    "trials": "Trials of a study",
+    "trial": "One trial",
+}
+"""The scopes in the order of the help screen, with its headings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One thing that a key does.
+
+    key: as Textual writes it, several with commas. label: one or two words for the hint line.
+    hint: its place in the hint line, from the left; 0 leaves it out.
+    """
+
+    name: str
+    key: str
+    label: str
+    description: str
+    scope: str
+    hint: int = 0
+
+    @property
+    def keys(self) -> str:
+        """The keys as a person reads them."""
+        return " ".join(_READABLE.get(key, key) for key in self.key.split(","))
+
+
+_READABLE = {"pagedown": "page down", "pageup": "page up", "comma": ","}
+
+ACTIONS: tuple[Action, ...] = (
+    Action("help", "?", "help", "this list of keys", "app", 98),
+    Action("palette", ":,ctrl+p", "commands", "find a command by its name and run it", "app", 97),
+    Action("theme", "T", "theme", "next of the four colour themes", "app"),
+    Action("leave", "q,ctrl+q", "leave", "leave; studies go on without the screen", "app", 99),
+    Action("leave_and_stop", "Q", "stop all", "stop every running study, then leave", "app"),
+    #
+    Action("pane(1)", "1", "models", "go to the tree of models", "panes"),
+    Action("pane(2)", "2", "results", "go to the results", "panes"),
+    Action("pane(3)", "3", "log", "go to the log", "panes"),
+    Action("zoom", "z", "zoom", "give the pane the whole screen, and back", "panes"),
+    Action("experiments", "o", "open", "list of experiments", "panes", 40),
+    #
+    Action("run", "r", "run", "start an experiment with the marked models", "work", 10),
+    Action("compare", "c", "compare", "marked studies side by side, or all", "work", 50),
+    Action("export", "e", "export", "write trials or a comparison to a CSV file", "work", 60),
+    #
+    Action("pause", "p", "pause", "finish what runs, then pause; again: interrupt", "orders", 20),
+    Action("resume", "u", "resume", "go on", "orders", 30),
+    Action("stop", "x", "stop", "finish what runs, then end for good", "orders", 35),
+    Action("cancel", "K", "cancel", "end for good at once", "orders"),
+    #
+    Action("move(-1)", "up,k", "up", "one line up", "list"),
+    Action("move(1)", "down,j", "down", "one line down", "list"),
+    Action("page(-1)", "pageup", "page up", "one page up", "list"),
+    Action("page(1)", "pagedown", "page down", "one page down", "list"),
+    Action("edge(-1)", "home,g", "top", "to the first line", "list"),
+    Action("edge(1)", "end,G", "end", "to the last line", "list"),
+    Action("choose", "enter", "open", "open what is under the cursor", "list"),
+    #
+    Action("mark", "space", "mark", "mark a model, or a whole branch", "tree"),
+    Action("fold(False)", "right,l", "unfold", "unfold a branch", "tree"),
+    Action("fold(True)", "left,h", "fold", "fold a branch", "tree"),
+    #
+    Action("sort", "s", "sort", "sort by the next column", "table", 70),
+    Action("reverse", "S", "reverse", "turn the order round", "table"),
+    Action("shift(1)", "right,l", "right", "show columns further to the right", "table"),
+    Action("shift(-1)", "left,h", "left", "show columns further to the left", "table"),
+    #
+    Action("mark", "space", "mark", "mark a row, to compare it", "marks"),
+    #
+    Action("follow", "f", "follow", "stay at the newest line, or not", "log"),
+    Action("freeze", "space", "freeze", "hold the log still, or let it go on", "log"),
+    Action("filter", "/", "filter", "show lines that contain a text", "log"),
+    Action("match(1)", "n", "next", "next line that matches the filter", "log"),
+    Action("match(-1)", "N", "previous", "previous line that matches the filter", "log"),
+    Action("error", "E", "next error", "next failed trial", "log"),
+    #
+    Action("back", "escape", "back", "back to the screen below", "back", 1),
+    #
+    Action("states", "f", "filter", "show trials of one state only", "trials", 71),
+    #
+    Action("retry", "R", "retry", "queue a failed trial again as a new one", "trial", 5),
+    Action("copy", "y", "copy", "copy the trial to the clipboard of the terminal", "trial", 6),
+)
+
+
+def of(*scopes: str) -> list[Action]:
+    """The actions of some scopes, in the order of the registry."""
+    return [action for action in ACTIONS if action.scope in scopes]
+
+
+def bindings(*scopes: str) -> list[Binding]:
+    """The key bindings of some scopes."""
+    return [
+        Binding(action.key, action.name, action.description, show=False) for action in of(*scopes)
+    ]
+
+
+def hints(scopes: Iterable[str]) -> list[Action]:
+    """What the hint line of a screen shows, from left to right."""
+    return sorted((a for a in of("app", *scopes) if a.hint), key=lambda a: a.hint)
+
+
+def help_sections() -> list[tuple[str, list[Action]]]:
+    """Headings and actions of the help screen."""
+    return [(title, of(scope)) for scope, title in SCOPES.items() if of(scope)]

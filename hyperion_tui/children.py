@@ -1,0 +1,124 @@
+"""Child processes: the same program started as a command, so that this one stays light.
+
+`run_child` is the only place that spawns; it is called in threads.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from engines.errors import HyperionError, one_line
+from engines.study.location import Location
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How a child ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the launch dialog asks for; every text as typed, an empty one is left out."""
+
+    selectors: tuple[str, ...]
+    data: str = ""
+    target: str = ""
+    time_column: str = ""
+    trials: str = ""
+    time: str = ""
+    workers: str = ""
+    seed: str = ""
+    name: str = ""
+
+    def arguments(self) -> list[str]:
+        """The words behind `run`."""
+        options = {
+            "--data": self.data,
+            "--target": self.target,
+            "--time-column": self.time_column,
+            "--trials": self.trials,
+            "--time": self.time,
+            "--workers": self.workers,
+            "--seed": self.seed,
+            "--name": self.name,
+        }
+        words = list(self.selectors)
+        for option, value in options.items():
+            if value.strip():
+                words += [option, value.strip()]
+        return words
+
+
+def run_child(words: Sequence[str]) -> Done:
+    """Run this interpreter with `words`; no terminal, no input, its output is caught."""
+    done = subprocess.run(
+        [sys.executable, "-P", *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        start_new_session=True,
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def command(location: Location, *words: str) -> str:
+    """Run `hyperion-tui WORDS --store ...` and return what it printed.
+
+    Raises HyperionError with the one line that it left on stderr.
+    """
+    done = run_child(["-m", "hyperion_tui", *words, "--store", str(location.path)])
+    if done.code != 0:
+        raise HyperionError(_reason(done))
+    return done.out
+
+
+def start_experiment(location: Location, request: Request) -> str:
+    """Start an experiment that goes on without us; returns its name."""
+    out = command(location, "run", *request.arguments(), "--detach", "--json")
+    try:
+        return str(json.loads(out)["experiment"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise HyperionError(f"The start answered something strange: {one_line(out)}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A data set that comes with the program."""
+
+    name: str
+    target: str
+    time_column: str
+    about: str
+
+
+_LIST_BUNDLED = (
+    "import json; from engines.data.bundled import BUNDLED; "
+    "print(json.dumps([[b.name, b.target, b.time_column or '', "
+    "f'{b.description}: {b.rows} rows, {b.columns} columns'] for b in BUNDLED.values()]))"
+)
+
+
+def bundled() -> list[Bundle]:
+    """The bundled data sets. A child reads them: their module loads pandas."""
+    done = run_child(["-c", _LIST_BUNDLED])
+    try:
+        return [Bundle(*entry) for entry in json.loads(done.out)]
+    except (ValueError, TypeError):
+        return []
+
+
+def _reason(done: Done) -> str:
+    lines = [line.strip() for line in done.err.splitlines() if line.strip()]
+    if not lines:
+        return f"The command ended with exit code {done.code} and said nothing."
+    return one_line(lines[-1], 600)

@@ -1,0 +1,235 @@
+"""`hyperion-tui`: the grammar of the command line, exit codes, and the way into the app.
+
+Exit codes: 0 ok, 1 ran but failed or no result, 2 usage or bad input, 3 a package is missing,
+4 store locked or unreachable, 5 not comparable, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from engines.errors import BadInput, HyperionError, one_line
+from engines.study.location import locate
+from hyperion_tui import __version__, options
+
+SMALLEST = (80, 24)
+
+COMMANDS = {
+    "run": "hyperion_tui.commands.run:run",
+    "list": "hyperion_tui.commands.show:list_experiments",
+    "show": "hyperion_tui.commands.show:show",
+    "trials": "hyperion_tui.commands.show:trials",
+    "compare": "hyperion_tui.commands.show:compare",
+    "pause": "hyperion_tui.commands.orders:order",
+    "stop": "hyperion_tui.commands.orders:order",
+    "cancel": "hyperion_tui.commands.orders:order",
+    "resume": "hyperion_tui.commands.orders:resume",
+    "retry": "hyperion_tui.commands.orders:retry",
+    "capabilities": "hyperion_tui.commands.about:capabilities",
+    "data list": "hyperion_tui.commands.about:data_list",
+    "data check": "hyperion_tui.commands.about:data_check",
+    "doctor": "hyperion_tui.commands.about:doctor",
+}
+"""The function of each command; its module is imported when it is called."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with one-line errors and no abbreviations."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        kwargs.setdefault("allow_abbrev", False)
+        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+
+    def error(self, message: str) -> NoReturn:
+        raise BadInput(f"{one_line(message)}; see `{self.prog} --help`.")
+
+
+def _typed(parse: Callable[[str], object]) -> Callable[[str], object]:
+    """Our parsers' messages, in the form that argparse prefixes with the option's name."""
+
+    def convert(text: str) -> object:
+        try:
+            return parse(text)
+        except BadInput as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return convert
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole grammar."""
+    parser = _Parser(
+        prog="hyperion-tui",
+        description="Tune models from the terminal. Without a command: the app.",
+        epilog="example: hyperion-tui run ridge lightgbm --data diabetes --trials 20",
+    )
+    parser.add_argument("--version", action="version", version=f"hyperion-tui {__version__}")
+    parser.add_argument("--slow", action="store_true", help="app: refresh once a second")
+    _add_common(parser)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+
+    def add(name: str, summary: str, example: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            name, help=summary, description=summary, epilog=f"example: hyperion-tui {example}"
+        )
+        _add_common(sub, default=argparse.SUPPRESS)
+        return sub
+
+    _add_run(add("run", "start an experiment", "run sklearn --data my.csv --target y --time 10m"))
+    add("list", "all experiments: state, trials, best, ETA", "list")
+    sub = add("show", "one experiment or study", "show diabetes-1")
+    sub.add_argument("name", metavar="NAME")
+    sub = add("trials", "every trial of a study", "trials diabetes-1/ridge --csv trials.csv")
+    sub.add_argument("study", metavar="STUDY")
+    _add_csv(sub)
+    sub = add("compare", "studies side by side, ranked", "compare diabetes-1 --csv table.csv")
+    sub.add_argument("names", nargs="*", metavar="NAME")
+    sub.add_argument("--only-changed", action="store_true", help="show parameters that differ")
+    _add_csv(sub)
+    _add_orders(add)
+    add("capabilities", "families, models, what is installed", "capabilities")
+    _add_data(add("data", "data sets", "data check my.csv"))
+    sub = add("doctor", "is everything in order?", "doctor --where")
+    sub.add_argument("--where", action="store_true", help="list every path that is used")
+    sub.add_argument("--clean", action="store_true", help="remove what no experiment needs")
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser, default: object = None) -> None:
+    parser.add_argument(
+        "--store", default=default, metavar="FILE", help="the store, instead of your own"
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        default=False if default is None else default,
+        help="data as JSON on stdout",
+    )
+
+
+def _add_csv(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--csv", metavar="FILE", help="write CSV to FILE, or - for stdout")
+    parser.add_argument("--force", action="store_true", help="replace FILE if it exists")
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "selectors",
+        nargs="+",
+        metavar="SELECTOR",
+        help="a model, a family, `all`, or file.py:function",
+    )
+    add = parser.add_argument
+    add("--data", metavar="FILE|NAME", help="CSV, Parquet or a bundled set")
+    add("--target", metavar="COLUMN", help="what to predict")
+    add("--time-column", metavar="COLUMN", help="the order of the rows, or `none`")
+    add("--task", metavar="TASK", help="regression")
+    add("--trials", type=_typed(options.TRIALS), metavar="N", help="finished trials a model")
+    add("--time", type=_typed(options.duration_s), metavar="T", help="whole run: 90s, 10m, 1h30m")
+    add("--workers", type=_typed(options.WORKERS), metavar="N", help="processes, one core each")
+    add("--seed", type=_typed(options.SEED), metavar="N", help="of split and search (42)")
+    add("--metric", metavar="NAME", help="r2 (default), rmse, mae, mse, mape")
+    add("--name", metavar="EXPERIMENT", help="a name, or an experiment to add to")
+    add("--sampler", default="tpe", metavar="NAME", help="tpe (default) or random")
+    add("--pruner", default="none", metavar="NAME", help="none (default), median or halving")
+    add("--patience", type=_typed(options.PATIENCE), metavar="N",
+        help="end a study after N trials without improvement")  # fmt: skip
+    add("--min-improvement", type=_typed(options.number), default=0.0, metavar="X",
+        help="what counts as one, in units of the metric")  # fmt: skip
+    add("--trial-time", type=_typed(options.duration_s), metavar="T", help="limit of one trial")
+    add("--trial-memory", type=_typed(options.memory_mib), metavar="M", help="limit, such as 2G")
+    add("--detach", action="store_true", help="start it and return")
+
+
+def _add_orders(add: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
+    sub = add("pause", "no new trials; those in hand finish", "pause diabetes-1 --now")
+    sub.add_argument("name", metavar="NAME")
+    sub.add_argument("--now", action="store_true", help="interrupt trials; they are put back")
+    sub = add("resume", "go on, with a larger budget if given", "resume diabetes-1 --trials 50")
+    sub.add_argument("name", metavar="NAME")
+    sub.add_argument("--trials", type=_typed(options.TRIALS), metavar="N", help="new total")
+    sub.add_argument("--time", type=_typed(options.duration_s), metavar="T", help="new total")
+    sub.add_argument("--workers", type=_typed(options.WORKERS), metavar="N")
+    for name, summary in (
+        ("stop", "as pause, but final; the held-out score is opened"),
+        ("cancel", "end now and for good; nothing more is scored"),
+    ):
+        add(name, summary, f"{name} diabetes-1").add_argument("name", metavar="NAME")
+    sub = add("retry", "queue failed trials again", "retry diabetes-1/svr 3 7")
+    sub.add_argument("study", metavar="STUDY")
+    sub.add_argument(
+        "numbers", nargs="*", type=_typed(options.whole(0, 10**9)), metavar="NUMBER"
+    )
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(
+        dest="action", metavar="ACTION", parser_class=_Parser, required=True
+    )
+    _add_common(actions.add_parser("list", help="the bundled sets"), default=argparse.SUPPRESS)
+    check = actions.add_parser("check", help="look at a file before using it")
+    check.add_argument("file", metavar="FILE")
+    check.add_argument("--target", metavar="COLUMN")
+    check.add_argument("--time-column", metavar="COLUMN")
+    _add_common(check, default=argparse.SUPPRESS)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The program; returns its exit code. The only place that turns errors into messages."""
+    os.umask(0o077)
+    try:
+        return _dispatch(build_parser().parse_args(argv))
+    except HyperionError as error:
+        from hyperion_tui.text import clean
+
+        print(f"hyperion-tui: {clean(one_line(error, 2000))}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has left. Python would complain once more at exit.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _dispatch(arguments: argparse.Namespace) -> int:
+    location = locate(arguments.store)
+    if arguments.command is None:
+        check_terminal()
+        from hyperion_tui.app import run_app
+
+        return run_app(location, slow=arguments.slow)
+    name = arguments.command
+    if name == "data":
+        name = f"data {arguments.action}"
+    module, _, function = COMMANDS[name].partition(":")
+    code = getattr(importlib.import_module(module), function)(arguments, location)
+    return int(code)
+
+
+def check_terminal() -> None:
+    """Raise BadInput unless there is a terminal that the app can be drawn on."""
+    instead = "use a command instead, such as `hyperion-tui list`; see `hyperion-tui --help`"
+    if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
+        raise BadInput(f"The app needs a terminal, and this is none: {instead}.")
+    if os.environ.get("TERM", "") in ("", "dumb", "unknown"):
+        raise BadInput(f"TERM={os.environ.get('TERM', '')} can't draw the app: {instead}.")
+    size = shutil.get_terminal_size()
+    if size.columns < SMALLEST[0] or size.lines < SMALLEST[1]:
+        raise BadInput(
+            f"The app needs {SMALLEST[0]}x{SMALLEST[1]} characters and this terminal has "
+            f"{size.columns}x{size.lines}: enlarge it, or {instead}."
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What `hyperion-tui COMMAND` does: one function a command, grouped by subject."""

@@ -1,0 +1,223 @@
+"""`capabilities`, `data` and `doctor`: what is here, what is not, and what to do about it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import os
+import platform
+import shutil
+import sqlite3
+import sys
+from pathlib import Path
+
+from engines.errors import HyperionError
+from engines.models import catalogue
+from engines.models.spec import is_installed
+from engines.run.capacity import default_workers, free_memory_mib, usable_cores
+from engines.study.location import Location
+from engines.study.reader import Reader
+from hyperion_tui import text
+from hyperion_tui.output import print_json, print_table, talk
+
+
+def capabilities(arguments: argparse.Namespace, _: Location) -> int:
+    """`capabilities`: families, models, what is installed, and how to add what is not."""
+    specs = catalogue.models().values()
+    if arguments.json:
+        print_json(
+            [
+                {
+                    "model": spec.name,
+                    "family": spec.family,
+                    "available": spec.reason_missing is None,
+                    "reason": spec.reason_missing,
+                }
+                for spec in specs
+            ]
+        )
+        return 0
+    rows = []
+    for family, members in catalogue.families().items():
+        here = sum(spec.reason_missing is None for spec in members)
+        rows.append([family, f"{here}/{len(members)}", ", ".join(spec.name for spec in members)])
+    print_table(["family", "status", "models"], rows)
+    for spec in specs:
+        if spec.reason_missing is not None:
+            print(text.clean(f"{spec.name} {spec.reason_missing}"))
+    return 0
+
+
+def data_list(arguments: argparse.Namespace, _: Location) -> int:
+    """`data list`: the sets that come with the program."""
+    from engines.data.bundled import BUNDLED
+
+    sets = BUNDLED.values()
+    if arguments.json:
+        print_json(
+            [
+                {
+                    "name": s.name,
+                    "rows": s.rows,
+                    "columns": s.columns,
+                    "target": s.target,
+                    "ordered": s.ordered,
+                    "licence": s.licence,
+                    "description": s.description,
+                }
+                for s in sets
+            ]
+        )
+        return 0
+    print_table(
+        ["name", "rows", "columns", "target", "order", "licence", "what it is"],
+        [
+            [s.name, s.rows, s.columns, s.target, "in time" if s.ordered else "none"]
+            + [s.licence, s.description]
+            for s in sets
+        ],
+    )
+    talk("Your own: --data FILE.csv or FILE.parquet; look first with `hyperion-tui data check FILE`.")
+    return 0
+
+
+def data_check(arguments: argparse.Namespace, _: Location) -> int:
+    """`data check FILE`: findings by line; 2 if the file can't be learned from."""
+    from engines.data.checks import check_file
+
+    report = check_file(arguments.file, arguments.target, arguments.time_column)
+    if arguments.json:
+        print_json(
+            {
+                "source": str(report.source),
+                "ok": report.ok,
+                "findings": [
+                    {"severity": f.severity, "where": f.where, "text": f.text}
+                    for f in report.findings
+                ],
+            }
+        )
+    else:
+        for finding in report.findings:
+            where = f"{finding.where}: " if finding.where else ""
+            print(text.clean(f"{finding.severity:7} {where}{finding.text}"))
+    return 0 if report.ok else 2
+
+
+def doctor(arguments: argparse.Namespace, location: Location) -> int:
+    """`doctor`: is the installation whole, the store sound, and is anything left behind?"""
+    if arguments.where:
+        return _where(arguments, location)
+    findings = [*_installation(), *_machine(), *_store(location)]
+    if arguments.clean:
+        findings += _clean(location)
+    if arguments.json:
+        print_json([{"check": c, "ok": ok, "finding": finding} for c, ok, finding in findings])
+    else:
+        for check, ok, finding in findings:
+            print(text.clean(f"{'ok  ' if ok else 'BAD '} {check}: {finding}"))
+    return 0 if all(ok for _, ok, _ in findings) else 1
+
+
+Finding = tuple[str, bool, str]
+
+
+def _installation() -> list[Finding]:
+    packages = [importlib.import_module(n) for n in ("hyperion_tui", "engines", "simulator")]
+    versions = {getattr(p, "__version__", None) for p in packages}
+    parents = {Path(p.__file__ or "").resolve().parent.parent for p in packages}
+    whole = len(versions) == 1 and len(parents) == 1
+    where = f"version {packages[0].__version__} in {', '.join(map(str, sorted(parents)))}"
+    if not whole:
+        where += (
+            ": another package has replaced `engines` or `simulator`; install hyperion-tui in an "
+            "environment of its own (pipx install hyperion-tui)"
+        )
+    missing = [s for s in catalogue.models().values() if s.reason_missing is not None]
+    here = len(catalogue.models()) - len(missing)
+    optional = "".join(f"; {spec.name} {spec.reason_missing}" for spec in missing)
+    return [
+        ("packages", whole, where),
+        ("python", sys.version_info[:2] >= (3, 11), platform.python_version()),
+        ("models", True, f"{here} of {len(catalogue.models())} can run{optional}"),
+        ("parquet", is_installed("pyarrow"), "pyarrow"),
+    ]
+
+
+def _machine() -> list[Finding]:
+    cores, memory = usable_cores(), free_memory_mib()
+    room = f"{cores} cores, {memory / 1024:.1f} GiB free: {default_workers()} workers by default"
+    return [("machine", True, room)]
+
+
+def _store(location: Location) -> list[Finding]:
+    path = location.path
+    if not path.exists():
+        return [("store", True, f"{path} does not exist yet; the first run makes it")]
+    try:
+        with contextlib.closing(Reader(location)) as reader:
+            experiments = reader.experiments()
+            orphans = [e.name for e in experiments if e.is_orphaned]
+    except HyperionError as error:
+        return [("store", False, str(error))]
+    found: list[Finding] = [
+        ("store", True, f"{path}: {text.plural(len(experiments), 'experiment')}"),
+        _integrity(path),
+        _mode(path),
+    ]
+    if orphans:
+        names = ", ".join(orphans)
+        found.append(("runners", False, f"{names}: no runner; `hyperion-tui resume NAME`"))
+    return found
+
+
+def _integrity(path: Path) -> Finding:
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+            word = connection.execute("PRAGMA quick_check").fetchone()[0]
+    except sqlite3.Error as error:
+        word = str(error)
+    return ("integrity", word == "ok", word)
+
+
+def _mode(path: Path) -> Finding:
+    mode = path.stat().st_mode & 0o777
+    private = not mode & 0o077
+    return ("permissions", private, f"{mode:04o}" + ("" if private else f": chmod 600 {path}"))
+
+
+def _where(arguments: argparse.Namespace, location: Location) -> int:
+    paths = {
+        "store": location.path,
+        "beside it": location.side,
+        "logs": location.side / "logs",
+        "data": location.side / "data",
+        "locks": location.side / "run",
+        "program": Path(__file__).resolve().parent.parent,
+    }
+    if arguments.json:
+        print_json({name: str(path) for name, path in paths.items()})
+    else:
+        print_table(["what", "where"], [[name, str(path)] for name, path in paths.items()])
+    return 0
+
+
+def _clean(location: Location) -> list[Finding]:
+    """Remove folders of experiments that are no longer in the store."""
+    known: set[str] = set()
+    if location.path.exists():
+        with contextlib.closing(Reader(location)) as reader:
+            known = {str(e.experiment_id) for e in reader.experiments()}
+    freed = 0
+    for kind in ("run", "logs", "data"):
+        for folder in (location.side / kind).glob("*"):
+            if folder.is_dir() and folder.name not in known:
+                freed += _bytes(folder)
+                shutil.rmtree(folder, ignore_errors=True)
+    return [("clean", True, f"{freed} bytes freed")]
+
+
+def _bytes(folder: Path) -> int:
+    return sum(os.stat(f).st_size for f in folder.rglob("*") if f.is_file())
+

@@ -1,0 +1,235 @@
+"""`run`: create or extend an experiment, start its runner, and watch it to its end."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import Iterator
+
+from engines.analysis.report import experiment_document, verdict
+from engines.errors import HyperionError
+from engines.run.launcher import start_runner
+from engines.study import control
+from engines.study.location import Location
+from engines.study.reader import Reader
+from engines.study.records import Experiment, Study
+from engines.study.states import FINAL
+from hyperion_tui import options, text
+from hyperion_tui.output import print_json, print_table, talk
+
+POLL_S = 0.1
+INTERRUPTED = 130
+
+
+def run(arguments: argparse.Namespace, location: Location) -> int:
+    """Create, start, and (without --detach) watch; 0 if any study has a score."""
+    from engines.run import start  # optuna and SQLAlchemy: only where something is created
+
+    request = start.Request(
+        selectors=tuple(arguments.selectors),
+        data=arguments.data,
+        target=arguments.target,
+        time_column=arguments.time_column,
+        task=arguments.task,
+        trials=_or_environment(arguments.trials, "OPTUNA_TRIALS", options.TRIALS),
+        time_s=_or_environment(arguments.time, "OPTIMIZATION_TIMEOUT", options.duration_s),
+        workers=arguments.workers,
+        seed=_or_environment(arguments.seed, "RANDOM_SEED", options.SEED),
+        metric=arguments.metric,
+        name=arguments.name,
+        sampler=arguments.sampler,
+        pruner=arguments.pruner,
+        patience=arguments.patience,
+        min_improvement=arguments.min_improvement,
+        trial_time_s=arguments.trial_time,
+        trial_memory_mib=arguments.trial_memory,
+    )
+    experiment_id = start.create(location, request)
+    start_runner(location, experiment_id)
+    with contextlib.closing(Reader(location)) as reader:
+        experiment = reader.experiment(experiment_id)
+        for line in describe_start(experiment):
+            talk(line)
+        if arguments.detach:
+            talk(f"Running in the background: `hyperion-tui show {experiment.name}`.")
+        else:
+            try:
+                experiment = watch(reader, location, experiment_id)
+            except KeyboardInterrupt:
+                return leave(location, reader.experiment(experiment_id))
+        print_result(reader, experiment, as_json=arguments.json, detached=arguments.detach)
+    if arguments.detach:
+        return 0
+    return 0 if any(study.best for study in experiment.studies) else 1
+
+
+def _or_environment(value, name, parse):  # type: ignore[no-untyped-def]
+    return value if value is not None else options.from_environment(name, parse)
+
+
+def describe_start(experiment: Experiment) -> Iterator[str]:
+    """What a person should know before the first score: data, split, budget."""
+    data, split = experiment.dataset, experiment.split
+    if data is not None and split is not None:
+        yield (
+            f"{experiment.name}: {data.name}, {data.rows} rows x {data.columns} columns, "
+            f"target {data.target}, metric {experiment.metric}, seed {experiment.seed}"
+        )
+        held_out = f"{split['held_out_rows']} rows held out"
+        order = f" in time order, embargo {split['embargo_rows']} rows" if split["ordered"] else ""
+        yield f"split: {split['folds']} {split['kind']} on {split['search_rows']} rows, {held_out}{order}"
+        for notice in data.notices:
+            yield f"note: {notice}"
+    else:
+        reference = (experiment.objective or {}).get("reference", "?")
+        yield f"{experiment.name}: objective {reference}, seed {experiment.seed}"
+    budget = f"{experiment.goal} trials" if experiment.goal else "no limit on trials"
+    if experiment.time_limit_s:
+        budget += f", {text.duration(experiment.time_limit_s)}"
+    studies = text.plural(len(experiment.studies), "study", "studies")
+    yield f"{studies}, {budget}, {text.plural(experiment.workers, 'worker')}"
+
+
+def watch(reader: Reader, location: Location, experiment_id: int) -> Experiment:
+    """Show progress on stderr until the experiment ends or is paused; returns how it stands.
+
+    Raises KeyboardInterrupt on Ctrl-C, and HyperionError if its runner is gone for good.
+    """
+    with _progress() as show:
+        seen, lost = -1, 0
+        while True:
+            version = reader.data_version()
+            experiment = None
+            if version != seen:
+                seen = version
+                experiment = reader.experiment(experiment_id)
+                show(experiment)
+            if experiment is None:
+                time.sleep(POLL_S)
+                lost += 1
+                if lost % 20:
+                    continue
+                experiment = reader.experiment(experiment_id)
+            if experiment.state in FINAL or experiment.state == "paused":
+                return experiment
+            if experiment.is_orphaned:
+                start_runner(location, experiment_id)
+
+
+@contextlib.contextmanager
+def _progress():  # type: ignore[no-untyped-def]
+    """A function that shows an experiment: bars on a terminal, a line a study elsewhere."""
+    if not sys.stderr.isatty():
+        reported: set[int] = set()
+
+        def report(experiment: Experiment) -> None:
+            for study in experiment.studies:
+                if study.state in FINAL and study.study_id not in reported:
+                    reported.add(study.study_id)
+                    talk(f"{study.model}: {study.state}, {_score_line(study)}")
+
+        yield report
+        return
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
+
+        def draw(experiment: Experiment) -> None:
+            lines = [_bar_line(study) for study in experiment.studies]
+            eta = f", {text.duration(experiment.eta_s)} to go" if experiment.eta_s else ""
+            done = f"{experiment.finished}/{experiment.goal or '?'} trials{eta}"
+            live.update(Text("\n".join([*lines, f"{experiment.state}: {done}"])), refresh=True)
+
+        yield draw
+
+
+def _bar_line(study: Study) -> str:
+    counts = study.counts
+    part = counts.finished / counts.goal if counts.goal else 0.0
+    total = f"{counts.finished}/{counts.goal}" if counts.goal else str(counts.finished)
+    return f"{text.clean(study.model):24.24} {text.bar(part, 24)} {total:>9}  {_score_line(study)}"
+
+
+def _score_line(study: Study) -> str:
+    if study.best is None:
+        return study.message or "no score yet"
+    held_out = study.best.held_out_score
+    shown = "" if held_out is None else f", held-out {text.number(held_out)}"
+    return f"best {text.number(study.best.selection_score)}{shown}"
+
+
+def leave(location: Location, experiment: Experiment) -> int:
+    """Ctrl-C: without a terminal the work goes on; with one the person is asked. Returns 130."""
+    answer = ""
+    if sys.stdin.isatty() and sys.stderr.isatty():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.stderr.write("\n[Enter] leave it running   [p] pause   [s] stop: ")
+        sys.stderr.flush()
+        with contextlib.suppress(KeyboardInterrupt, EOFError):
+            answer = sys.stdin.readline().strip().lower()[:1]
+    want = {"p": "pause", "s": "stop"}.get(answer)
+    if want is not None:
+        with contextlib.suppress(HyperionError):
+            control.order(location, [(experiment, s) for s in experiment.studies], want)
+        talk(f"{experiment.name} is to be {control.VERBS[want]}; trials in hand finish first.")
+    else:
+        talk(
+            f"{experiment.name} goes on: `hyperion-tui show {experiment.name}`, or "
+            f"`hyperion-tui pause {experiment.name}`."
+        )
+    return INTERRUPTED
+
+
+def print_result(
+    reader: Reader, experiment: Experiment, *, as_json: bool, detached: bool = False
+) -> None:
+    """The experiment as a ranked table and a verdict, or as JSON."""
+    if as_json:
+        print_json(
+            experiment_document(
+                experiment,
+                lambda s: reader.best_params(s.study_id, s.best.number) if s.best else {},
+            )
+        )
+        return
+    if detached:
+        return
+    print_ranking(experiment)
+
+
+def print_ranking(experiment: Experiment) -> None:
+    """Studies from best to worst, baselines among them, and the verdict below."""
+    rows: list[tuple[float | None, list[object]]] = []
+    for study in experiment.studies:
+        best = study.best
+        selection = best.selection_score if best else None
+        held_out = best.held_out_score if best else None
+        total = f"{study.counts.finished}/{study.counts.goal or '-'}"
+        rows.append(
+            (selection, [study.model, selection, held_out, total, study.state,
+                         text.duration(study.train_s)])
+        )  # fmt: skip
+    for baseline in experiment.baselines:
+        rows.append(
+            (
+                baseline.selection_score,
+                [baseline.name, baseline.selection_score, baseline.held_out_score]
+                + [text.ABSENT, "baseline", text.ABSENT],
+            )
+        )
+    sign = -1.0 if experiment.maximize else 1.0
+    rows.sort(key=lambda row: (row[0] is None, sign * (row[0] or 0.0)))
+    table = [[rank, *cells] for rank, (_, cells) in enumerate(rows, start=1)]
+    headers = ["", "model", f"{experiment.metric} selection", "held-out", "trials", "state", "time"]
+    print_table(headers, table)
+    print(text.clean(verdict(experiment)))
+    for study in experiment.studies:
+        if study.message:
+            print(text.clean(f"{study.model}: {study.message}"))
+    if experiment.failure:
+        print(text.clean(f"{experiment.name}: {experiment.failure}"))

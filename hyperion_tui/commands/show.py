@@ -1,0 +1,199 @@
+"""`list`, `show`, `trials` and `compare`: looking, which starts nothing and locks nothing."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from dataclasses import replace
+from pathlib import Path
+
+from engines.analysis import export
+from engines.analysis.compare import Group, changed_parameters, gap, group_comparable
+from engines.analysis.report import experiment_document, trial_document
+from engines.errors import BadInput, NotComparable
+from engines.study.location import Location
+from engines.study.reader import Reader
+from engines.study.records import Experiment, Study
+from hyperion_tui import text
+from hyperion_tui.commands.run import describe_start, print_ranking, print_result
+from hyperion_tui.output import print_json, print_table, talk
+
+
+def list_experiments(arguments: argparse.Namespace, location: Location) -> int:
+    """`list`: every experiment with its studies; an empty list where there is no store yet."""
+    experiments: list[Experiment] = []
+    if location.path.exists():
+        with contextlib.closing(Reader(location)) as reader:
+            experiments = reader.experiments()
+    if arguments.json:
+        print_json([experiment_document(e, None) for e in experiments])
+        return 0
+    if not experiments:
+        talk("Nothing yet. Try: hyperion-tui run ridge lightgbm --data diabetes")
+        return 0
+    rows = []
+    for experiment in experiments:
+        leader = experiment.ranked[0] if experiment.studies else None
+        best = leader.best.selection_score if leader and leader.best else None
+        rows.append(
+            [
+                experiment.name,
+                state_line(experiment),
+                f"{experiment.finished}/{experiment.goal or '-'}",
+                leader.model if leader and leader.best else None,
+                best,
+                experiment.metric,
+                text.duration(experiment.eta_s) if experiment.state == "running" else text.ABSENT,
+                text.day(experiment.created_at),
+            ]
+        )
+    print_table(["experiment", "state", "trials", "best", "score", "metric", "eta", "created"], rows)
+    return 0
+
+
+def state_line(experiment: Experiment) -> str:
+    """The state, and what to do where nobody drives what should be running."""
+    if experiment.is_orphaned:
+        return f"{experiment.state} (no runner: resume {experiment.name})"
+    return experiment.state
+
+
+def show(arguments: argparse.Namespace, location: Location) -> int:
+    """`show NAME`: one experiment, or one study of it."""
+    with contextlib.closing(Reader(location)) as reader:
+        pairs = reader.find_studies(arguments.name)
+        by_id = {e.experiment_id: e for e, _ in pairs}
+        if len(by_id) != 1:
+            names = ", ".join(e.name for e in by_id.values())
+            raise BadInput(f"`{arguments.name}` is several experiments ({names}): name one.")
+        experiment = next(iter(by_id.values()))
+        if "/" in arguments.name:
+            experiment = _only(experiment, {study.study_id for _, study in pairs})
+        if arguments.json:
+            print_result(reader, experiment, as_json=True)
+            return 0
+        for line in describe_start(experiment):
+            print(text.clean(line))
+        print(text.clean(f"state: {state_line(experiment)}"))
+        print_ranking(experiment)
+        for study in experiment.ranked[:1]:
+            if study.best is not None:
+                params = reader.best_params(study.study_id, study.best.number)
+                shown = ", ".join(f"{k}={text.parameter(v)}" for k, v in params.items())
+                print(text.clean(f"best: {study.model} trial {study.best.number}: {shown}"))
+    return 0
+
+
+def _only(experiment: Experiment, study_ids: set[int]) -> Experiment:
+    kept = tuple(s for s in experiment.studies if s.study_id in study_ids)
+    return replace(experiment, studies=kept)
+
+
+def trials(arguments: argparse.Namespace, location: Location) -> int:
+    """`trials STUDY`: every trial of one study, as a table, JSON or CSV."""
+    with contextlib.closing(Reader(location)) as reader:
+        pairs = reader.find_studies(arguments.study)
+        if len(pairs) > 1 and not arguments.csv:
+            names = ", ".join(study.name for _, study in pairs[:4])
+            raise BadInput(f"`{arguments.study}` is {len(pairs)} studies ({names}...): name one.")
+        found = [(e, s, reader.trials(s.study_id)) for e, s in pairs]
+    if arguments.csv:
+        rows = [row for e, s, listed in found for row in export.trial_rows(e, s, listed)]
+        return write_csv(arguments.csv, rows, force=arguments.force)
+    listed = found[0][2]
+    if arguments.json:
+        print_json([trial_document(trial) for trial in listed])
+        return 0
+    names = list(dict.fromkeys(name for trial in listed for name in trial.params))
+    print_table(
+        ["number", "state", "value", "time", "worker", *names, "error"],
+        [
+            [t.number, t.state, t.value, text.duration(t.duration_s), t.worker]
+            + [text.parameter(t.params[n]) if n in t.params else None for n in names]
+            + [t.error]
+            for t in listed
+        ],
+    )
+    return 0
+
+
+def write_csv(target: str, rows: list[dict[str, object]], *, force: bool) -> int:
+    """Rows to a file, or to stdout for `-`; says where and how many."""
+    content = export.to_csv(rows)
+    if target == "-":
+        print(content, end="")
+        return 0
+    path = Path(target).expanduser().absolute()
+    export.write_whole(path, content, force=force)
+    talk(f"{text.plural(len(rows), 'row')} written to {path}")
+    return 0
+
+
+def compare(arguments: argparse.Namespace, location: Location) -> int:
+    """`compare [NAME...]`: studies ranked where they may be; 5 if they can't all be."""
+    with contextlib.closing(Reader(location)) as reader:
+        pairs = _pairs(reader, arguments.names)
+        groups = group_comparable(pairs)
+        params = {
+            s.study_id: reader.best_params(s.study_id, s.best.number) if s.best else {}
+            for _, s in pairs
+        }
+
+        def params_of(study: Study) -> dict[str, object]:
+            return params[study.study_id]
+
+        rows = export.comparison_rows(groups, params_of, only_changed=arguments.only_changed)
+        if arguments.csv:
+            write_csv(arguments.csv, rows, force=arguments.force)
+        elif arguments.json:
+            print_json(rows)
+        else:
+            for group in groups:
+                print_group(group, params_of, only_changed=arguments.only_changed)
+    if len(groups) > 1 and arguments.names:
+        questions = "; ".join(group.question for group in groups)
+        raise NotComparable(
+            f"These answer {len(groups)} different questions, so they are ranked apart: {questions}."
+        )
+    return 0
+
+
+def _pairs(reader: Reader, names: list[str]) -> list[tuple[Experiment, Study]]:
+    if not names:
+        pairs = [(e, s) for e in reader.experiments() for s in e.studies]
+        if not pairs:
+            raise BadInput("There is nothing to compare yet: start with `hyperion-tui run`.")
+        return pairs
+    found = {s.study_id: (e, s) for name in names for e, s in reader.find_studies(name)}
+    return list(found.values())
+
+
+def print_group(group: Group, params_of, *, only_changed: bool) -> None:  # type: ignore[no-untyped-def]
+    """One ranked table of studies that answer the same question."""
+    print(text.clean(f"{group.question}"))
+    params = [params_of(study) for _, study in group.rows]
+    names = changed_parameters(params) if only_changed else []
+    rows = []
+    for rank, ((_, study), own) in enumerate(zip(group.rows, params, strict=True), start=1):
+        best = study.best
+        rows.append(
+            [
+                rank if best else None,
+                study.name,
+                study.state,
+                best.selection_score if best else None,
+                best.held_out_score if best else None,
+                gap(study, group.maximize),
+                f"{study.counts.finished}/{study.counts.goal or '-'}",
+                text.duration(study.train_s),
+                *[text.parameter(own[n]) if n in own else None for n in names],
+            ]
+        )
+    for baseline in group.baselines:
+        scores = [baseline.selection_score, baseline.held_out_score]
+        blank = [None] * (3 + len(names))
+        rows.append([None, baseline.name, "baseline", *scores, *blank])
+    print_table(
+        ["", "study", "state", "selection", "held-out", "gap", "trials", "time", *names], rows
+    )
+    print()

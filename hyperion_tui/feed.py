@@ -1,0 +1,154 @@
+"""The one reader of the store: asks every tick whether something changed, and only then reads.
+
+`due` runs on the event loop and costs some 20 microseconds; `read` runs in a thread. Never both
+at a time, so one connection is enough. Pages of trials have a connection of their own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from engines.errors import HyperionError
+from engines.study.location import Location
+from engines.study.locks import runner_pid
+from engines.study.reader import Reader
+from engines.study.records import Experiment
+from hyperion_tui.messages import Snapshot
+
+LOG_LENGTH = 5_000
+"""Events that are read, and kept, of one experiment."""
+
+_GOING_ON = ("running", "waiting", "pausing")
+
+
+class Feed:
+    """Turns the store into snapshots. A store that does not exist yet is simply empty."""
+
+    def __init__(self, location: Location) -> None:
+        self.location = location
+        self._reader: Reader | None = None
+        self._pages: Reader | None = None
+        self._version = -1
+        self._wanted: int | None = None
+        self._shown = Snapshot()
+        self._forced = True
+        self._busy = False
+        self._not_before = 0.0
+        self._failing_since: float | None = None
+
+    @property
+    def pages(self) -> Reader:
+        """A reader for single questions of screens. Raises StoreUnavailable."""
+        if self._pages is None:
+            self._pages = Reader(self.location)
+        return self._pages
+
+    def close(self) -> None:
+        """Let go of the file."""
+        for reader in (self._reader, self._pages):
+            if reader is not None:
+                reader.close()
+        self._reader = self._pages = None
+
+    def follow(self, experiment_id: int) -> None:
+        """Open another experiment: the next snapshot has its log from the start."""
+        self._wanted = experiment_id
+        self._forced = True
+
+    def ask_again(self) -> None:
+        """Read at the next tick even if nothing was written."""
+        self._forced = True
+
+    def due(self) -> bool:
+        """Whether `read` should be called now. It must be, if this says yes."""
+        if self._busy or time.monotonic() < self._not_before:
+            return False
+        self._busy = self._forced or self._changed()
+        return self._busy
+
+    def _changed(self) -> bool:
+        if self._reader is None:
+            return self.location.path.exists()
+        try:
+            return self._reader.data_version() != self._version or self._runner_changed()
+        except HyperionError:
+            return True
+
+    def _runner_changed(self) -> bool:
+        # A runner that dies writes nothing: its lock is the only sign.
+        return any(
+            runner_pid(self.location.runner_lock(e.experiment_id)) != e.runner_pid
+            for e in self._shown.experiments
+            if e.state in _GOING_ON
+        )
+
+    def read(self) -> Snapshot | None:
+        """The store now, or None if it looks as it did. Runs in a thread.
+
+        A snapshot must be accepted before the next one is read.
+        """
+        started = time.monotonic()
+        self._forced = False
+        try:
+            snapshot = self._read()
+        except HyperionError as error:
+            snapshot = self._fail(started, str(error))
+        else:
+            self._failing_since = None
+            # At most a fifth of one core, however large the store is.
+            now = time.monotonic()
+            self._not_before = now + 4 * (now - started)
+        if snapshot == self._shown:
+            self._busy = False
+            return None
+        return snapshot
+
+    def accept(self, snapshot: Snapshot) -> None:
+        """The app shows this now: its events need not come again."""
+        self._shown = replace(snapshot, events=())
+        if self._wanted is None:
+            self._wanted = snapshot.current_id
+        self._busy = False
+
+    def _fail(self, now: float, problem: str) -> Snapshot:
+        # A file that is being created has no tables for a moment: wait before saying so.
+        if self._reader is not None:
+            self._reader.close()
+        self._reader = None
+        self._version = -1
+        self._failing_since = self._failing_since or now
+        lasting = now - self._failing_since >= 1.0
+        self._not_before = now + (1.0 if lasting else 0.2)
+        return replace(self._shown, problem=problem) if lasting else self._shown
+
+    def _read(self) -> Snapshot:
+        if not self.location.path.exists():
+            return Snapshot()
+        if self._reader is None:
+            self._reader = Reader(self.location)
+        self._version = self._reader.data_version()
+        experiments = tuple(self._reader.experiments())
+        current_id = _chosen(experiments, self._wanted)
+        if current_id is None:
+            return Snapshot(experiments)
+        known = self._shown.last_seq if self._shown.current_id == current_id else 0
+        events = tuple(self._reader.events(current_id, after=known, limit=LOG_LENGTH))
+        return Snapshot(
+            experiments=experiments,
+            current_id=current_id,
+            workers=tuple(self._reader.workers(current_id)),
+            events=events,
+            last_seq=events[-1].seq if events else known,
+        )
+
+
+def _chosen(experiments: Sequence[Experiment], wanted: int | None) -> int | None:
+    """The experiment to open: the wanted one, the newest that goes on, the newest."""
+    ids = [e.experiment_id for e in experiments]
+    if wanted in ids:
+        return wanted
+    active = [e.experiment_id for e in experiments if e.state in _GOING_ON]
+    return next(iter([*active, *ids]), None)
+

@@ -1,0 +1,48 @@
+"""What commands print: data on stdout, talk on stderr, and nothing that a terminal would obey."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from hyperion_tui.text import ABSENT, clean, number
+
+
+def talk(text: str) -> None:
+    """A line for the person, on stderr."""
+    print(clean(text), file=sys.stderr, flush=True)
+
+
+def print_json(value: Any) -> None:
+    """A document on stdout. NaN has no place in JSON; nothing here may hold one."""
+    print(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False), flush=True)
+
+
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """An aligned table on stdout: numbers to the right, text to the left."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    widths = [
+        max([len(header), *(len(row[i]) for row in cells)]) for i, header in enumerate(headers)
+    ]
+    right = [
+        all(isinstance(row[i], int | float) or row[i] is None for row in rows)
+        for i in range(len(headers))
+    ]
+    for line in [list(headers), *cells]:
+        aligned = [
+            text.rjust(width) if is_right else text.ljust(width)
+            for text, width, is_right in zip(line, widths, right, strict=True)
+        ]
+        print("  ".join(aligned).rstrip())
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ABSENT
+    if isinstance(value, bool):
+        return str(value)
+    if isinstance(value, float):
+        return number(value)
+    return clean(str(value))

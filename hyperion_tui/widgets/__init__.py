@@ -1,0 +1,1 @@
+"""The parts of screens: each is a pure view on frozen values; none knows the store."""

@@ -1,0 +1,203 @@
+"""The tree of models: what there is, what is installed, what is marked, how each one stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from textual.message import Message
+
+from engines.models.spec import ModelSpec
+from engines.study.records import Experiment, Study
+from hyperion_tui import actions, text
+from hyperion_tui.widgets.lines import LineView, Piece
+
+_BOXES = {None: "-", True: "x", False: " "}
+
+
+class ModelTree(LineView):
+    """Families with their models. Marks are what the next experiment is made of."""
+
+    BINDINGS = actions.bindings("tree")
+
+    class MarksChanged(Message):
+        """Other models are marked now."""
+
+    def __init__(
+        self, families: Mapping[str, Sequence[ModelSpec]], *, id: str | None = None
+    ) -> None:
+        super().__init__(id=id)
+        self.families = families
+        self.marked: set[str] = set()
+        # Asked once: looking for a package on the disk takes its time.
+        self.reasons = {s.name: s.reason_missing for specs in families.values() for s in specs}
+        self._open = set(families)
+        self._studies: dict[str, Study] = {}
+        self._lines: list[str | ModelSpec] = []
+        self._list_lines()
+
+    # -- content -----------------------------------------------------------------------------
+
+    def show(self, experiment: Experiment | None) -> None:
+        """Put the studies of an experiment beside their models."""
+        studies = {s.model: s for s in experiment.studies} if experiment else {}
+        before, self._studies = self._studies, studies
+        changed = {m for m in {*before, *studies} if _seen(before.get(m)) != _seen(studies.get(m))}
+        for index, line in enumerate(self._lines):
+            if isinstance(line, ModelSpec) and line.name in changed:
+                self.repaint(index)
+
+    @property
+    def current(self) -> str | ModelSpec | None:
+        """The family (a word) or the model under the cursor."""
+        return self._lines[self.cursor] if self.cursor < len(self._lines) else None
+
+    def current_study(self) -> Study | None:
+        """The study of the model under the cursor in the open experiment."""
+        line = self.current
+        return self._studies.get(line.name) if isinstance(line, ModelSpec) else None
+
+    def selectors(self) -> list[str]:
+        """What to run: the marked models, a family's name where all of it is marked, or else
+        what is under the cursor."""
+        if not self.marked:
+            line = self.current
+            return [] if line is None else [line if isinstance(line, str) else line.name]
+        words: list[str] = []
+        for family in self.families:
+            if self._state(family) is True:
+                words.append(family)
+            else:
+                words += [s.name for s in self.families[family] if s.name in self.marked]
+        return words
+
+    def about_current(self) -> str:
+        """A sentence about what is under the cursor."""
+        line = self.current
+        if line is None:
+            return ""
+        if isinstance(line, str):
+            usable, total = self._usable(line), len(self.families[line])
+            return f"{line}: {len(usable)} of {total} models can run here"
+        reason = self.reasons[line.name]
+        if reason:
+            return f"{line.name} {reason}"
+        study = self._studies.get(line.name)
+        known = f"  ({_done(study)} trials, {study.state})" if study else ""
+        return f"{line.name}: {line.summary}{known}"
+
+    # -- drawing -----------------------------------------------------------------------------
+
+    def line_count(self) -> int:
+        """Families, and the models of those that are unfolded."""
+        return len(self._lines)
+
+    def line(self, index: int, width: int) -> Iterable[Piece]:
+        """A family with its availability, or a model with its study."""
+        line = self._lines[index]
+        if isinstance(line, str):
+            return self._family_line(line, width)
+        return self._model_line(line, width)
+
+    def _family_line(self, family: str, width: int) -> Iterable[Piece]:
+        usable, total = len(self._usable(family)), len(self.families[family])
+        fold = "▾" if family in self._open else "▸"
+        state = self._state(family)
+        tail = f"{usable}/{total}"
+        return (
+            (f"{fold} ", "dim"),
+            (f"[{_BOXES[state]}] ", "accent" if state is not False else "dim"),
+            (text.fit(family, width - 7 - len(tail)), "strong"),
+            (f" {tail}", "dim" if usable == total else "warn"),
+        )
+
+    def _model_line(self, spec: ModelSpec, width: int) -> Iterable[Piece]:
+        usable = self.reasons[spec.name] is None
+        marked = spec.name in self.marked
+        box = f"  [{_BOXES[marked]}] " if usable else "   –  "
+        pieces: list[Piece] = [(box, "accent" if marked else "dim")]
+        study = self._studies.get(spec.name)
+        if study is None:
+            tail = "" if usable else "missing"
+            pieces.append((text.fit(spec.name, width - 7 - len(tail)), "" if usable else "dim"))
+            return [*pieces, (f" {tail}", "dim")]
+        glyph, style = text.STATES[study.state]
+        done = f" {text.fit(_done(study), 6, 'right')}" if width >= 32 else ""
+        score = text.fit(text.number(study.best.selection_score if study.best else None), 6, "right")
+        name = text.fit(spec.name, width - 6 - 2 - len(done) - 7)
+        return [*pieces, (name, ""), (f" {glyph}", style), (done, "dim"), (f" {score}", "")]
+
+    def moved(self) -> None:
+        """Say in the border how many models are marked."""
+        marked = f"{len(self.marked)} marked" if self.marked else ""
+        self.title("1 Models", marked)
+
+    # -- keys --------------------------------------------------------------------------------
+
+    def action_mark(self) -> None:
+        """Mark a model; on a family: all that can run, or none if they are marked already."""
+        line = self.current
+        if isinstance(line, str):
+            names = {s.name for s in self._usable(line)}
+            if names <= self.marked:
+                self.marked -= names
+            else:
+                self.marked |= names
+            self.refresh()
+        elif line is not None and self.reasons[line.name] is None:
+            self.marked ^= {line.name}
+            family = self._lines.index(line.family)
+            self.repaint(self.cursor, family)
+        self.moved()
+        self.post_message(self.MarksChanged())
+        if isinstance(line, ModelSpec):
+            self.action_move(1)
+
+    def action_fold(self, closed: bool) -> None:
+        """Fold or unfold the family of what is under the cursor."""
+        line = self.current
+        if line is None:
+            return
+        family = line if isinstance(line, str) else line.family
+        if closed == (family not in self._open):
+            return
+        self._open ^= {family}
+        self._list_lines()
+        self.refresh()
+        self.move_to(self._lines.index(family))
+
+    def action_choose(self) -> None:
+        """Enter folds a family; of a model with a study it opens the trials."""
+        line = self.current
+        if isinstance(line, str):
+            self.action_fold(line in self._open)
+        else:
+            super().action_choose()
+
+    # -- helpers -----------------------------------------------------------------------------
+
+    def _list_lines(self) -> None:
+        self._lines = []
+        for family, specs in self.families.items():
+            self._lines.append(family)
+            if family in self._open:
+                self._lines += specs
+
+    def _usable(self, family: str) -> list[ModelSpec]:
+        return [s for s in self.families[family] if self.reasons[s.name] is None]
+
+    def _state(self, family: str) -> bool | None:
+        """All that can run is marked (True), none (False), or some (None)."""
+        names = {s.name for s in self._usable(family)}
+        if not names or not names & self.marked:
+            return False
+        return True if names <= self.marked else None
+
+
+def _done(study: Study) -> str:
+    goal = study.counts.goal
+    return f"{study.counts.finished}/{goal}" if goal is not None else f"{study.counts.finished}"
+
+
+def _seen(study: Study | None) -> object:
+    """What of a study is visible in the tree."""
+    return None if study is None else (study.state, _done(study), study.best)
