@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 
 SCOPES: dict[str, str] = {
     "app": "Everywhere",
@@ -21,6 +21,8 @@ SCOPES: dict[str, str] = {
     "marks": "Marking rows",
     "log": "Log",
     "back": "Screens above the main one",
+    "experiments": "List of experiments",
+    "compared": "Comparison",
     "trials": "Trials of a study",
     "trial": "One trial",
 }
@@ -52,7 +54,7 @@ _READABLE = {"pagedown": "page down", "pageup": "page up", "comma": ","}
 
 ACTIONS: tuple[Action, ...] = (
     Action("help", "?", "help", "this list of keys", "app", 98),
-    Action("palette", ":,ctrl+p", "commands", "find a command by its name and run it", "app", 97),
+    Action("palette", ":,ctrl+p", "cmds", "find a command by its name and run it", "app", 97),
     Action("theme", "T", "theme", "next of the four colour themes", "app"),
     Action("leave", "q,ctrl+q", "leave", "leave; studies go on without the screen", "app", 99),
     Action("leave_and_stop", "Q", "stop all", "stop every running study, then leave", "app"),
@@ -69,7 +71,7 @@ ACTIONS: tuple[Action, ...] = (
     #
     Action("pause", "p", "pause", "finish what runs, then pause; again: interrupt", "orders", 20),
     Action("resume", "u", "resume", "go on", "orders", 30),
-    Action("stop", "x", "stop", "finish what runs, then end for good", "orders", 35),
+    Action("stop", "x", "stop", "finish what runs, then end for good", "orders", 65),
     Action("cancel", "K", "cancel", "end for good at once", "orders"),
     #
     Action("move(-1)", "up,k", "up", "one line up", "list"),
@@ -100,7 +102,14 @@ ACTIONS: tuple[Action, ...] = (
     #
     Action("back", "escape", "back", "back to the screen below", "back", 1),
     #
+    Action("compare", "c", "compare", "marked experiments, study by study", "experiments", 50),
+    #
+    Action("export", "e", "export", "write the comparison to a CSV file", "compared", 60),
+    Action("changed", "d", "differences", "only lines that differ, or all", "compared", 61),
+    #
     Action("states", "f", "filter", "show trials of one state only", "trials", 71),
+    #
+    Action("export", "e", "export", "write the trials to a CSV file", "trials", 72),
     #
     Action("retry", "R", "retry", "queue a failed trial again as a new one", "trial", 5),
     Action("copy", "y", "copy", "copy the trial to the clipboard of the terminal", "trial", 6),
@@ -112,7 +121,7 @@ def of(*scopes: str) -> list[Action]:
     return [action for action in ACTIONS if action.scope in scopes]
 
 
-def bindings(*scopes: str) -> list[Binding]:
+def bindings(*scopes: str) -> list[BindingType]:
     """The key bindings of some scopes."""
     return [
         Binding(action.key, action.name, action.description, show=False) for action in of(*scopes)

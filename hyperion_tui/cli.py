@@ -165,9 +165,7 @@ def _add_orders(add: Callable[[str, str, str], argparse.ArgumentParser]) -> None
         add(name, summary, f"{name} diabetes-1").add_argument("name", metavar="NAME")
     sub = add("retry", "queue failed trials again", "retry diabetes-1/svr 3 7")
     sub.add_argument("study", metavar="STUDY")
-    sub.add_argument(
-        "numbers", nargs="*", type=_typed(options.whole(0, 10**9)), metavar="NUMBER"
-    )
+    sub.add_argument("numbers", nargs="*", type=_typed(options.whole(0, 10**9)), metavar="NUMBER")
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:

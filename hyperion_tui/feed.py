@@ -6,6 +6,7 @@ at a time, so one connection is enough. Pages of trials have a connection of the
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -37,6 +38,9 @@ class Feed:
         self._busy = False
         self._not_before = 0.0
         self._failing_since: float | None = None
+        self._closed = False
+        # SQLite crashes when a connection is closed under a question that still runs.
+        self._using_reader = threading.Lock()
 
     @property
     def pages(self) -> Reader:
@@ -46,11 +50,13 @@ class Feed:
         return self._pages
 
     def close(self) -> None:
-        """Let go of the file."""
-        for reader in (self._reader, self._pages):
-            if reader is not None:
-                reader.close()
-        self._reader = self._pages = None
+        """Let go of the file, as soon as the thread that reads it is done."""
+        with self._using_reader:
+            self._closed = True
+            for reader in (self._reader, self._pages):
+                if reader is not None:
+                    reader.close()
+            self._reader = self._pages = None
 
     def follow(self, experiment_id: int) -> None:
         """Open another experiment: the next snapshot has its log from the start."""
@@ -89,6 +95,10 @@ class Feed:
 
         A snapshot must be accepted before the next one is read.
         """
+        with self._using_reader:
+            return None if self._closed else self._read_unless_same()
+
+    def _read_unless_same(self) -> Snapshot | None:
         started = time.monotonic()
         self._forced = False
         try:
@@ -151,4 +161,3 @@ def _chosen(experiments: Sequence[Experiment], wanted: int | None) -> int | None
         return wanted
     active = [e.experiment_id for e in experiments if e.state in _GOING_ON]
     return next(iter([*active, *ids]), None)
-

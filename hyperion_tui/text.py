@@ -34,7 +34,6 @@ STATES: dict[str, tuple[str, str]] = {
     "failed": ("✗", "bad"),
     "complete": ("✓", "good"),
     "pruned": ("◇", "dim"),
-    "baseline": ("·", "dim"),
 }
 """Glyph and style of each state. The word always stands beside the glyph where there is room."""
 
@@ -123,6 +122,13 @@ def duration(seconds: float | None) -> str:
         return f"{hours}h {minutes:02d}m"
     days, hours = divmod(hours, 24)
     return f"{days}d {hours:02d}h"
+
+
+def eta(seconds: float | None) -> str:
+    """A time to go, no finer than it is known: `25 s`, `3m 10s`, `2h 05m`."""
+    if seconds is None or seconds >= 60:
+        return duration(None if seconds is None else round(seconds / 10) * 10)
+    return f"{math.ceil(seconds)} s"
 
 
 def clock(stamp: str | None) -> str:

@@ -187,7 +187,8 @@ class Runner:
                 if held is not None:
                     self.settle(connection, hand, held, code)
                 supervision.free_closing(connection, worker_id)
-                supervision.end_worker(connection, worker_id, _how_it_ended(code, hand))
+                reason = _how_it_ended(code, hand, at_work=held is not None)
+                supervision.end_worker(connection, worker_id, reason)
             del self.hands[worker_id]
             self.count_quick_death(hand, code, held is not None)
 
@@ -197,20 +198,19 @@ class Runner:
         """Decide what becomes of the trial that a dead worker held."""
         seen = hand.trial is not None and hand.trial.trial_id == held.trial_id
         took = boot_seconds() - hand.since if seen else None
+        ended = _how_it_ended(code, hand, at_work=True)
         if hand.verdict is not None:
             supervision.fail(connection, self.experiment_id, held, *hand.verdict, took)
         elif hand.killed or code == -signal.SIGKILL:
             why = "interrupted" if hand.killed else "its worker was killed"
             supervision.requeue(connection, self.experiment_id, held, why)
         elif held.crashes >= CRASHES:
-            why = _how_it_ended(code, hand)
+            message = f"{ended}, {CRASHES + 1} times"
             supervision.fail(
-                connection, self.experiment_id, held, "WorkerCrashed", f"{why}, {CRASHES + 1} times", took
+                connection, self.experiment_id, held, "WorkerCrashed", message, took
             )
         else:
-            supervision.requeue(
-                connection, self.experiment_id, held, _how_it_ended(code, hand), crashed=True
-            )
+            supervision.requeue(connection, self.experiment_id, held, ended, crashed=True)
 
     def count_quick_death(self, hand: Hand, code: int, held: bool) -> None:
         """Give up on an experiment whose workers can't even start."""
@@ -284,14 +284,14 @@ class Runner:
             self.kill_all()
 
 
-def _how_it_ended(code: int, hand: Hand) -> str:
+def _how_it_ended(code: int, hand: Hand, *, at_work: bool) -> str:
     if hand.killed:
         return "interrupted" if hand.verdict is None else hand.verdict[1]
     if code < 0:
         with contextlib.suppress(ValueError):
             return f"its process died by {signal.Signals(-code).name}"
         return f"its process died by signal {-code}"
-    return "no more work" if code == 0 and hand.trial is None else f"its process exited with {code}"
+    return f"its process exited with {code}" if code or at_work else "no more work"
 
 
 def drive(location: Location, experiment_id: int) -> bool:

@@ -50,6 +50,8 @@ class StudyHandle:
 
     def study(self) -> optuna.Study:
         """A study object for one trial; a new one each time, because it caches its trials."""
+        # Optuna's cache knows a trial that was claimed outside of it only after this read.
+        self._storage.get_all_trials(self.study_id, deepcopy=False)
         return optuna.Study(self.name, self._storage, self._sampler, self._pruner)
 
     def model_seed(self, params: dict[str, Any]) -> int:

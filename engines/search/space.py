@@ -112,9 +112,9 @@ class Space:
         for name, parameter in self.parameters.items():
             if isinstance(parameter, Int) and parameter.at_most is not None:
                 high = max(1, min(parameter.high, facts[parameter.at_most]))
-                parameter = replace(
-                    parameter, low=min(parameter.low, high), high=high, at_most=None
-                )
+                low = min(parameter.low, high)
+                high -= (high - low) % parameter.step
+                parameter = replace(parameter, low=low, high=high, at_most=None)
             bound[name] = parameter
         return replace(self, parameters=bound)
 
@@ -155,9 +155,7 @@ class Space:
         """Whether `params` names exactly the active parameters, each within its bounds."""
         active = {n for n, p in self.parameters.items() if _is_active(p, params)}
         return set(params) == active and all(
-            params[n] in p.values if isinstance(p, Choice) else p.low <= params[n] <= p.high
-            for n, p in self.parameters.items()
-            if n in active
+            _holds(p, params[n]) for n, p in self.parameters.items() if n in active
         )
 
     def to_json(self) -> list[dict[str, Any]]:
@@ -190,7 +188,17 @@ class Space:
 
 
 def _is_active(parameter: Parameter, chosen: Mapping[str, Any]) -> bool:
-    return all(chosen.get(parent) in values for parent, values in parameter.when.items())
+    return all(
+        parent in chosen and chosen[parent] in values for parent, values in parameter.when.items()
+    )
+
+
+def _holds(parameter: Parameter, value: Any) -> bool:
+    if isinstance(parameter, Choice):
+        return value in parameter.values
+    kinds = int if isinstance(parameter, Int) else int | float
+    is_number = isinstance(value, kinds) and not isinstance(value, bool)
+    return is_number and parameter.low <= value <= parameter.high
 
 
 def _plain(parameter: Parameter) -> dict[str, Any]:
@@ -206,7 +214,8 @@ def _check(name: str, parameter: Parameter) -> None:
         if not parameter.values:
             raise SpaceError(f"`{name}` has no choices")
         for value in parameter.values:
-            if value is not None and not isinstance(value, str | int | float | bool):
+            plain = value is None or isinstance(value, str | int | float | bool)
+            if not plain or (isinstance(value, float) and not math.isfinite(value)):
                 raise SpaceError(f"`{name}`: choice {value!r} is not text, a number or a boolean")
         return
     low, high = parameter.low, parameter.high

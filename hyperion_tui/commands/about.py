@@ -78,7 +78,9 @@ def data_list(arguments: argparse.Namespace, _: Location) -> int:
             for s in sets
         ],
     )
-    talk("Your own: --data FILE.csv or FILE.parquet; look first with `hyperion-tui data check FILE`.")
+    talk(
+        "Your own: --data FILE.csv or FILE.parquet; look first with `hyperion-tui data check FILE`."
+    )
     return 0
 
 
@@ -174,7 +176,9 @@ def _store(location: Location) -> list[Finding]:
 
 def _integrity(path: Path) -> Finding:
     try:
-        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+        with contextlib.closing(
+            sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
+        ) as connection:
             word = connection.execute("PRAGMA quick_check").fetchone()[0]
     except sqlite3.Error as error:
         word = str(error)
@@ -220,4 +224,3 @@ def _clean(location: Location) -> list[Finding]:
 
 def _bytes(folder: Path) -> int:
     return sum(os.stat(f).st_size for f in folder.rglob("*") if f.is_file())
-

@@ -56,7 +56,9 @@ def retry(arguments: argparse.Namespace, location: Location) -> int:
     """`retry STUDY [NUMBER...]`: failed trials again, as new numbers."""
     pairs = _find(location, arguments.study)
     if len(pairs) != 1:
-        raise BadInput(f"`{arguments.study}` is {len(pairs)} studies: name one, as EXPERIMENT/MODEL.")
+        raise BadInput(
+            f"`{arguments.study}` is {len(pairs)} studies: name one, as EXPERIMENT/MODEL."
+        )
     experiment, study = pairs[0]
     numbers = control.retry(location, experiment, study, arguments.numbers)
     control.change_experiment(location, experiment.experiment_id)
@@ -88,7 +90,9 @@ def _forgive(location: Location, experiment: Experiment) -> None:
 
 def _refuse(pairs: Pairs) -> None:
     states = ", ".join(f"{study.name} is {study.state}" for _, study in pairs[:3])
-    raise BadInput(f"Nothing to resume: {states}; a larger total goes on: `resume NAME --trials N`.")
+    raise BadInput(
+        f"Nothing to resume: {states}; a larger total goes on: `resume NAME --trials N`."
+    )
 
 
 def _say(arguments: argparse.Namespace, names: list[str], verb: str) -> int:

@@ -47,7 +47,9 @@ def list_experiments(arguments: argparse.Namespace, location: Location) -> int:
                 text.day(experiment.created_at),
             ]
         )
-    print_table(["experiment", "state", "trials", "best", "score", "metric", "eta", "created"], rows)
+    print_table(
+        ["experiment", "state", "trials", "best", "score", "metric", "eta", "created"], rows
+    )
     return 0
 
 

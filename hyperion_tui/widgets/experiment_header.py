@@ -10,6 +10,7 @@ from engines.study.records import Experiment
 from hyperion_tui import text
 from hyperion_tui.messages import Snapshot
 
+
 class ExperimentHeader(Widget):
     """A view on the open experiment of a snapshot."""
 
@@ -90,7 +91,7 @@ def _second_line(
         used, limit = experiment.time_used_s, experiment.time_limit_s
         tail += f"  {text.duration(used)} of {text.duration(limit)}"
     if experiment.state == "running" and experiment.eta_s is not None:
-        tail += f"  ETA {text.duration(experiment.eta_s)}"
+        tail += f"  ETA {text.eta(experiment.eta_s)}"
     if snapshot.workers:
         tail += f"  {text.plural(len(snapshot.workers), 'worker')}"
     failed = sum(study.counts.failed for study in experiment.studies)

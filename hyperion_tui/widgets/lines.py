@@ -137,10 +137,10 @@ class LineView(Widget, can_focus=True):
         # Setting a title paints the whole widget, so only when it differs.
         if left != self._title:
             self._title = left
-            self.border_title = Text(left) if left else None  # type: ignore[assignment]
+            self.border_title = Text(left) if left else None
         if right != self._subtitle:
             self._subtitle = right
-            self.border_subtitle = Text(right) if right else None  # type: ignore[assignment]
+            self.border_subtitle = Text(right) if right else None
 
     def position(self) -> str:
         """`1-13/204`: which lines are to be seen, of how many."""
@@ -148,7 +148,7 @@ class LineView(Widget, can_focus=True):
         if not total:
             return "0"
         last = min(total, self.top + self.window)
-        return f"{self.top + 1}-{last}/{total}" if self.window < total else f"{total}"
+        return f"{self.top + 1}-{last}/{total}" if 0 < self.window < total else f"{total}"
 
     # -- moving ------------------------------------------------------------------------------
 

@@ -113,18 +113,23 @@ class ModelTree(LineView):
     def _model_line(self, spec: ModelSpec, width: int) -> Iterable[Piece]:
         usable = self.reasons[spec.name] is None
         marked = spec.name in self.marked
-        box = f"  [{_BOXES[marked]}] " if usable else "   –  "
+        box = " x " if marked else "   "
         pieces: list[Piece] = [(box, "accent" if marked else "dim")]
         study = self._studies.get(spec.name)
         if study is None:
             tail = "" if usable else "missing"
-            pieces.append((text.fit(spec.name, width - 7 - len(tail)), "" if usable else "dim"))
+            pieces.append((text.fit(spec.name, width - 4 - len(tail)), "" if usable else "dim"))
             return [*pieces, (f" {tail}", "dim")]
         glyph, style = text.STATES[study.state]
-        done = f" {text.fit(_done(study), 6, 'right')}" if width >= 32 else ""
-        score = text.fit(text.number(study.best.selection_score if study.best else None), 6, "right")
-        name = text.fit(spec.name, width - 6 - 2 - len(done) - 7)
-        return [*pieces, (name, ""), (f" {glyph}", style), (done, "dim"), (f" {score}", "")]
+        best = study.best.selection_score if study.best else None
+        score = f" {text.number(best):>7}"
+        done = f" {_done(study):>7}" if width >= 32 else ""
+        room = width - 3 - 2
+        if room - len(done) - len(score) < min(len(spec.name), 15):
+            # The name comes first: the score is in the results as well.
+            done = score = ""
+        name = text.fit(spec.name, room - len(done) - len(score))
+        return [*pieces, (name, ""), (f" {glyph}", style), (done, "dim"), (score, "")]
 
     def moved(self) -> None:
         """Say in the border how many models are marked."""

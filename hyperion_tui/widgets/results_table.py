@@ -13,12 +13,12 @@ from hyperion_tui.widgets.window_table import Column, ListRows, Row, WindowTable
 
 COLUMNS = (
     Column("#", 2, "right"),
-    Column("model", 15, most=24),
+    Column("model", 12, most=24),
     Column("state", 9, most=11),
     Column("done", 6, "right", most=9),
-    Column("score", 7, "right", most=9),
-    Column("held-out", 8, "right", most=9),
-    Column("gap", 8, "right", most=9),
+    Column("score", 9, "right"),
+    Column("held-out", 9, "right"),
+    Column("gap", 9, "right"),
     Column("time", 7, "right"),
 )
 
@@ -52,14 +52,18 @@ def lines(experiment: Experiment) -> list[Line]:
 
 
 def _study_line(study: Study, maximize: bool) -> Line:
-    goal = study.counts.goal
-    done = str(study.counts.finished) if goal is None else f"{study.counts.finished}/{goal}"
     score = study.best.selection_score if study.best else None
     held_out = study.best.held_out_score if study.best else None
     gap = signed_gap(score, held_out, maximize)
     seconds = study.train_s if study.counts.finished else None
     key = ("study", study.study_id)
-    return Line(key, study.model, study.state, done, score, held_out, gap, seconds, trial=True)
+    return Line(key, study.model, study.state, done_of(study), score, held_out, gap, seconds, trial=True)
+
+
+def done_of(study: Study) -> str:
+    """Finished trials and the goal: `12/20`, or `20` when it is reached."""
+    done, goal = study.counts.finished, study.counts.goal
+    return str(done) if goal is None or done == goal else f"{done}/{goal}"
 
 
 def signed_gap(score: float | None, held_out: float | None, maximize: bool) -> float | None:
@@ -139,7 +143,9 @@ class ResultsTable(WindowTable):
         """A sentence about the row under the cursor."""
         study = self.current_study
         if study is None:
-            return "a baseline: what a rule scores that learns next to nothing" if self.current else ""
+            return (
+                "a baseline: what a rule scores that learns next to nothing" if self.current else ""
+            )
         if study.message:
             return f"{study.model}: {study.message}"
         c = study.counts
@@ -192,7 +198,7 @@ def _row(line: Line, rank: int | None) -> Row:
     cells: tuple[Piece, ...] = (
         ("" if rank is None else str(rank), "strong" if rank == 1 else "dim"),
         (text.clean(line.name), "strong" if rank == 1 else quiet),
-        text.state(line.state),
+        text.state(line.state) if line.trial else (line.state, "dim"),
         (line.done, "dim"),
         (text.number(line.score), "strong" if rank == 1 else quiet),
         (text.number(line.held_out), quiet),

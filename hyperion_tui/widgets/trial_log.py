@@ -40,6 +40,7 @@ class TrialLog(LineView):
         self.unseen = 0
         self._experiment_id: int | None = None
         self._last_seq = 0
+        self._widest = 12
         self._events: deque[Event] = deque(maxlen=KEPT)
         self._shown: deque[Event] = deque(maxlen=KEPT)
 
@@ -57,6 +58,10 @@ class TrialLog(LineView):
             return
         self._last_seq = fresh[-1].seq
         self._events.extend(fresh)
+        widest = max(self._widest, *(len(_subject(event)) for event in fresh))
+        if widest > self._widest:
+            self._widest = widest
+            self.refresh()
         self._append([event for event in fresh if self._matches(event)])
 
     def _append(self, fresh: list[Event]) -> None:
@@ -111,7 +116,7 @@ class TrialLog(LineView):
         subject = text.clean(_subject(event))
         head = f"{text.clock(event.at)} "
         room = width - 1 - len(head) - 2
-        wide = 28 if width >= 76 else 18
+        wide = min(self._widest, 28 if width >= 76 else 18)
         words = text.fit(text.clean(event.text), max(0, room - wide - 1))
         return (
             (pointer, "accent"),

@@ -33,10 +33,11 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: a key that stays the same while its cells change."""
+    """One row: a key that stays the same while its cells change, and a note about it."""
 
     key: Hashable
     cells: tuple[Piece, ...]
+    note: str = ""
 
 
 class Rows(Protocol):
@@ -194,12 +195,13 @@ class WindowTable(LineView):
                 break
             left -= needed
             chosen.append((place, self.columns[place].width))
-        grown: list[tuple[int, int]] = []
-        for place, cells in chosen:
-            extra = max(0, min(left, self.columns[place].most - cells))
+        # Numbers get their room first: a cut name can still be read, a cut number is wrong.
+        cells = dict(chosen)
+        for place in sorted(cells, key=lambda p: self.columns[p].align != "right"):
+            extra = max(0, min(left, self.columns[place].most - cells[place]))
             left -= extra
-            grown.append((place, cells + extra))
-        return grown
+            cells[place] += extra
+        return list(cells.items())
 
     def head(self, y: int, width: int) -> Iterable[Piece]:
         """The labels of the columns."""

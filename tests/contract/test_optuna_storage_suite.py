@@ -10,7 +10,7 @@ from optuna.storages import _CachedStorage
 from optuna.testing.pytest_storages import StorageTestCase
 
 from engines.study.storage import HyperionStorage
-from engines.study.store import open_storage
+from tests.unit.building import new_store, opened
 
 
 class TestHyperionStorage(StorageTestCase):
@@ -18,9 +18,8 @@ class TestHyperionStorage(StorageTestCase):
 
     @pytest.fixture
     def storage(self, tmp_path: Path) -> Iterator[HyperionStorage]:
-        storage = open_storage(str(tmp_path / "s.db"))
-        yield storage
-        storage.engine.dispose()
+        with opened(new_store(tmp_path / "s.db")) as storage:
+            yield storage
 
 
 class TestCachedHyperionStorage(StorageTestCase):
@@ -28,6 +27,5 @@ class TestCachedHyperionStorage(StorageTestCase):
 
     @pytest.fixture
     def storage(self, tmp_path: Path) -> Iterator[_CachedStorage]:
-        storage = open_storage(str(tmp_path / "s.db"))
-        yield _CachedStorage(storage)
-        storage.engine.dispose()
+        with opened(new_store(tmp_path / "s.db")) as storage:
+            yield _CachedStorage(storage)

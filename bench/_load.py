@@ -1,0 +1,172 @@
+"""One worker process of `store_throughput.py`: waits for the start, runs trials, tells what it did.
+
+It gets its orders as one JSON argument, imports and opens everything, runs a few trials of a
+study in memory so that nothing is loaded later, and writes `ready`. The line that it then reads
+is the time of the start on the clock that all processes share. It writes one JSON at the end.
+
+A way ends like a user's would: an exception out of `study.optimize`, or out of the claim path, is
+the end of that worker. Nothing is tried again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import sqlalchemy
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.storages import RDBStorage, _CachedStorage
+
+from engines.run.trial import StudyHandle, run_custom_trial
+from engines.study.claims import claim
+from engines.study.location import Location
+from engines.study.reader import Reader
+from engines.study.store import open_storage
+
+FLOATS = tuple(f"x{number}" for number in range(5))
+KINDS = ("a", "b", "c")
+STUDY = "load/objective"
+SAMPLER_SEED = 1
+
+Note = Callable[[], None]
+
+
+def objective(trial: optuna.Trial) -> float:
+    """Five numbers and a choice; the sum of squares costs nothing."""
+    total = sum((trial.suggest_float(name, -1.0, 1.0) - 0.3) ** 2 for name in FLOATS)
+    return float(total + KINDS.index(trial.suggest_categorical("kind", KINDS)))
+
+
+def stock(path: str) -> RDBStorage:
+    """Optuna's storage as it comes."""
+    return RDBStorage(f"sqlite:///{path}")
+
+
+def stock_wal(path: str) -> RDBStorage:
+    """Optuna's storage with the pragmas that people recommend for it."""
+    storage = RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 30}})
+
+    def prepare(connection: Any, _: object) -> None:
+        for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "busy_timeout = 30000"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    sqlalchemy.event.listen(storage.engine, "connect", prepare)
+    # Connections that the constructor opened have not heard of it.
+    storage.engine.dispose()
+    return storage
+
+
+OPENERS: dict[str, Callable[[str], RDBStorage]] = {
+    "stock": stock,
+    "stock+wal": stock_wal,
+    "ours": open_storage,
+    "ours, claim": open_storage,
+}
+
+
+def make_sampler(name: str, seed: int) -> BaseSampler:
+    """Optuna's own samplers, as its users make them."""
+    return TPESampler(seed=seed) if name == "tpe" else RandomSampler(seed=seed)
+
+
+class Worker:
+    """What one process runs and writes down.
+
+    executed: the number of every trial whose objective was called. ended: when each trial ended.
+    """
+
+    def __init__(self, orders: dict[str, Any]) -> None:
+        self.orders = orders
+        self.executed: list[int] = []
+        self.ended: list[float] = []
+        self.deadline = 0.0
+
+    def objective(self, trial: optuna.Trial) -> float:
+        """The objective, noting who is run."""
+        self.executed.append(trial.number)
+        return objective(trial)
+
+    def warm_up(self) -> None:
+        """Load what a trial loads: enough of them for the sampler's second phase."""
+        study = optuna.create_study(sampler=make_sampler(self.orders["sampler"], 0))
+        study.optimize(objective, n_trials=15)
+
+    def prepare(self) -> Note:
+        """Open the store; the result runs trials until the deadline."""
+        storage = OPENERS[self.orders["way"]](self.orders["path"])
+        if self.orders["way"] == "ours, claim":
+            return self._prepare_claims(storage)
+        study = optuna.load_study(
+            study_name=STUDY,
+            storage=storage,
+            sampler=make_sampler(self.orders["sampler"], SAMPLER_SEED + self.orders["index"]),
+        )
+
+        def run() -> None:
+            left = self.deadline - time.monotonic()
+            study.optimize(self.objective, timeout=left, callbacks=[self._count])
+
+        return run
+
+    def _count(self, _: optuna.Study, __: optuna.trial.FrozenTrial) -> None:
+        self.ended.append(time.monotonic())
+
+    def _prepare_claims(self, storage: Any) -> Note:
+        """The loop of `engines.run.worker.Worker.run`, without its runner."""
+        reader = Reader(Location(Path(self.orders["path"])))
+        cached = _CachedStorage(storage)
+        worker_id = self.orders["index"] + 1
+        handles: dict[int, StudyHandle] = {}
+
+        def run() -> None:
+            while time.monotonic() < self.deadline:
+                reader.data_version()
+                job = claim(storage, 1, worker_id, ())
+                if job is None:
+                    raise RuntimeError("nothing to claim")
+                if job.study_id not in handles:
+                    sampler = self.orders["sampler"]
+                    handles[job.study_id] = StudyHandle(cached, job, SAMPLER_SEED, sampler, "none")
+                handle = handles[job.study_id]
+                run_custom_trial(storage, handle, job, lambda: self.objective)
+                self.ended.append(time.monotonic())
+
+        return run
+
+    def main(self) -> dict[str, Any]:
+        """From the warm-up to what happened."""
+        self.warm_up()
+        run = self.prepare()
+        print("ready", flush=True)
+        start = float(sys.stdin.readline())
+        self.deadline = start + self.orders["seconds"]
+        time.sleep(max(0.0, start - time.monotonic()))
+        cpu, error = time.process_time(), None
+        try:
+            run()
+        except Exception as caught:  # the end of a worker is a result here
+            error = f"{type(caught).__name__}: {caught}".splitlines()[0][:200]
+        return {
+            "error": error,
+            "died_after_s": time.monotonic() - start if error else None,
+            "executed": self.executed,
+            "in_time": sum(end <= self.deadline for end in self.ended),
+            "cpu_s": time.process_time() - cpu,
+            "slowest_s": max((b - a for a, b in _pairs([start, *self.ended])), default=None),
+        }
+
+
+def _pairs(times: list[float]) -> list[tuple[float, float]]:
+    return list(zip(times, times[1:], strict=False))
+
+
+if __name__ == "__main__":
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    logging.disable(logging.WARNING)
+    print(json.dumps(Worker(json.loads(sys.argv[1])).main()), flush=True)

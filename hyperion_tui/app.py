@@ -1,0 +1,265 @@
+"""The app: wires the feed, the screens and the keys that work everywhere. It decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+from rich.text import Text
+from textual.app import App
+from textual.binding import Binding
+from textual.filter import Monochrome, NoColor
+
+from engines.errors import HyperionError
+from engines.study.location import Location
+from hyperion_tui import actions, orders, text, themes
+from hyperion_tui.actions import Action
+from hyperion_tui.feed import Feed
+from hyperion_tui.messages import Snapshot, SnapshotRead
+from hyperion_tui.screens.base import View
+from hyperion_tui.screens.confirm import Confirm, ErrorDialog
+from hyperion_tui.screens.help import HelpScreen
+from hyperion_tui.screens.main import MainScreen
+from hyperion_tui.screens.palette import Palette
+
+T = TypeVar("T")
+
+TICK_S = 0.25
+SLOW_TICK_S = 1.0
+TWICE_S = 2.0
+"""Within how many seconds a second ctrl+c leaves."""
+
+
+class HyperionApp(App[None]):
+    """One store, seen through screens."""
+
+    TITLE = "hyperion-tui"
+    CSS_PATH = ["styles/app.tcss", "styles/main.tcss", "styles/dialogs.tcss"]
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS = [
+        *actions.bindings("app"),
+        Binding("ctrl+c", "interrupt", show=False, priority=True),
+    ]
+
+    def __init__(self, location: Location, *, slow: bool = False) -> None:
+        super().__init__()
+        self.location = location
+        self.feed = Feed(location)
+        self.snapshot = Snapshot()
+        self._tick_s = SLOW_TICK_S if slow else TICK_S
+        self._interrupted_at = float("-inf")
+        self._adopted = False
+        self._wanted_name: str | None = None
+        self.animation_level = "none"
+        self._choose_colours()
+
+    def _choose_colours(self) -> None:
+        for theme in themes.OWN:
+            self.register_theme(theme)
+        if self.no_color:
+            self.theme = themes.WITHOUT_COLOUR
+            # Chosen before the theme was: greys in 24 bits are colours too.
+            self._filters = [NoColor() if isinstance(f, Monochrome) else f for f in self._filters]
+        elif "TEXTUAL_THEME" not in os.environ:
+            self.theme = themes.DARK.name
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Colours of ours that foreign themes lack."""
+        return dict(themes.VARIABLES)
+
+    async def on_mount(self) -> None:
+        self._obey_signals()
+        await self.push_screen(MainScreen(str(self.location.path)))
+        self.set_interval(self._tick_s, self._tick)
+        self._tick()
+
+    def on_unmount(self) -> None:
+        self.feed.close()
+
+    def _obey_signals(self) -> None:
+        """Leave in order when told to: the terminal is given back as it was."""
+        if not self.is_headless:
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                loop.add_signal_handler(number, partial(self.exit, return_code=128 + number))
+
+    # -- the feed ------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        if self.feed.due():
+            self.run_worker(self._read(), group="feed")
+
+    async def _read(self) -> None:
+        snapshot = await asyncio.to_thread(self.feed.read)
+        if snapshot is not None:
+            self.post_message(SnapshotRead(snapshot))
+
+    def on_snapshot_read(self, message: SnapshotRead) -> None:
+        self.snapshot = message.snapshot
+        self.feed.accept(message.snapshot)
+        for screen in self.screen_stack:
+            if isinstance(screen, View) and screen.is_mounted:
+                screen.show_snapshot(message.snapshot)
+        if not self._adopted:
+            self._adopted = True
+            self._adopt()
+        if self._wanted_name is not None:
+            self.open_by_name(self._wanted_name)
+
+    def _adopt(self) -> None:
+        """See to it that what should be running is running."""
+        experiments, location = self.snapshot.experiments, self.location
+        self.in_thread(lambda: orders.adopt(location, experiments), self._after_adopting)
+
+    def _after_adopting(self, notice: str | None) -> None:
+        if notice is not None:
+            self.say(notice)
+
+    # -- for the screens -----------------------------------------------------------------------
+
+    def open_experiment(self, experiment_id: int) -> None:
+        """Show another experiment on the main screen."""
+        self.feed.follow(experiment_id)
+        self._tick()
+
+    def open_by_name(self, name: str) -> None:
+        """Show an experiment as soon as the feed knows it."""
+        found = [e for e in self.snapshot.experiments if e.name == name]
+        self._wanted_name = None if found else name
+        if found:
+            self.open_experiment(found[0].experiment_id)
+            self.say(f"started {name}: it goes on when you leave")
+        else:
+            self.feed.ask_again()
+
+    def in_thread(
+        self,
+        work: Callable[[], T],
+        then: Callable[[T], Any],
+        failed: Callable[[BaseException], Any] | None = None,
+    ) -> None:
+        """Do something slow beside the screen; errors end in a dialog unless `failed` is given."""
+
+        async def job() -> None:
+            try:
+                result = await asyncio.to_thread(work)
+            except Exception as error:
+                (failed or self.show_error)(error)
+            else:
+                then(result)
+            self.feed.ask_again()
+
+        self.run_worker(job(), group="jobs")
+
+    def say(self, notice: str) -> None:
+        """A line at the bottom of the screen that is open."""
+        for screen in reversed(self.screen_stack):
+            if isinstance(screen, View):
+                screen.say(notice)
+                return
+
+    def show_error(self, error: BaseException) -> None:
+        """A dialog with what went wrong."""
+        self.push_screen(ErrorDialog(error))
+
+    # -- keys that work everywhere ---------------------------------------------------------------
+
+    def action_help(self) -> None:
+        """The list of keys."""
+        self.push_screen(HelpScreen())
+
+    def action_theme(self) -> None:
+        """The next colour theme."""
+        self.theme = themes.after(self.theme)
+        self.say(f"theme {self.theme}")
+
+    def action_palette(self) -> None:
+        """Commands by name."""
+        screen = self.screen
+        if not isinstance(screen, View):
+            return
+        scopes = {a.scope for node in self._holders() for a in actions.ACTIONS if _can(node, a)}
+        self.push_screen(Palette(scopes), self._run_action)
+
+    def _holders(self) -> list[Any]:
+        return [node for node in (self.screen.focused, self.screen, self) if node is not None]
+
+    async def _run_action(self, action: Action | None) -> None:
+        if action is None:
+            return
+        for node in self._holders():
+            if _can(node, action):
+                await self.run_action(action.name, node)
+                return
+
+    def action_leave(self) -> None:
+        """Leave; what runs goes on."""
+        running = [e for e in self.snapshot.experiments if e.state in ("running", "pausing")]
+        message = None
+        if running:
+            names = ", ".join(text.clean(e.name) for e in running[:3])
+            goes = "goes" if len(running) == 1 else "go"
+            message = Text(f"{names} {goes} on without the screen; hyperion-tui shows it again.")
+        self.exit(message=message)
+
+    action_quit = action_leave  # type: ignore[assignment]
+
+    def action_leave_and_stop(self) -> None:
+        """Stop what runs and leave, if that is really meant."""
+        experiments, location = self.snapshot.experiments, self.location
+        targets = orders.open_targets(experiments)
+        if not targets:
+            self.exit()
+            return
+        number = text.plural(len(targets), "study", "studies")
+        question = (
+            f"Stop {number} of this store for good and leave?\n\nRunning trials are finished."
+        )
+        self.push_screen(
+            Confirm("Stop everything", question, "Stop all", "Keep running"),
+            lambda yes: (
+                self.in_thread(
+                    lambda: orders.stop_everything(location, experiments),
+                    lambda told: self.exit(message=Text(told)),
+                )
+                if yes
+                else None
+            ),
+        )
+
+    def action_interrupt(self) -> None:
+        """ctrl+c: leave when it comes twice."""
+        now = time.monotonic()
+        if now - self._interrupted_at <= TWICE_S:
+            self.action_leave()
+        else:
+            self._interrupted_at = now
+            self.say("ctrl+c again leaves; what runs goes on")
+
+
+def _can(node: object, action: Action) -> bool:
+    """Whether a node has a key for this action."""
+    bindings = getattr(node, "_bindings", None)
+    keys = bindings.key_to_bindings.values() if bindings is not None else ()
+    return any(
+        b.action == action.name and b.description == action.description
+        for held in keys
+        for b in held
+    )
+
+
+def run_app(location: Location, *, slow: bool = False) -> int:
+    """Run the app on this terminal until it is left; returns the exit code."""
+    app = HyperionApp(location, slow=slow)
+    with contextlib.suppress(KeyboardInterrupt):
+        app.run()
+    return app.return_code or 0
+
+
+__all__ = ["HyperionApp", "HyperionError", "run_app"]

@@ -1,0 +1,129 @@
+"""What all screens share: two lines at the bottom, a least size, and the way to the app."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
+
+from rich.text import Text
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical
+from textual.screen import ModalScreen, Screen
+from textual.widget import Widget
+
+from hyperion_tui import actions
+from hyperion_tui.messages import Snapshot
+from hyperion_tui.widgets.status import HintLine, StatusLine
+
+if TYPE_CHECKING:
+    from hyperion_tui.app import HyperionApp
+
+LEAST = (80, 24)
+
+Result = TypeVar("Result")
+
+
+class TooSmall(Widget):
+    """What is shown instead of a screen that has no room."""
+
+    def render(self) -> Text:
+        """The least size, and the one there is."""
+        size = self.app.size
+        return Text(f"needs {LEAST[0]}x{LEAST[1]}, this is {size.width}x{size.height}")
+
+
+def mark_small(screen: Screen) -> None:
+    """Hide everything but the notice when the terminal is too small, and bring it back."""
+    size = screen.app.size
+    small = size.width < LEAST[0] or size.height < LEAST[1]
+    screen.set_class(small, "-too-small")
+    screen.set_class(size.width >= 110, "-wide")
+    if small:
+        screen.query_one(TooSmall).refresh()
+
+
+class View(Screen[None]):
+    """A full screen: a body, a status line and a hint line."""
+
+    SCOPES: tuple[str, ...] = ()
+
+    @property
+    def hyperion(self) -> HyperionApp:
+        """The app, as what it is."""
+        return cast("HyperionApp", self.app)
+
+    def body(self) -> Iterable[Widget]:
+        """The widgets above the two lines."""
+        return ()
+
+    def compose(self) -> ComposeResult:
+        """The body, the two lines, and the notice for terminals that are too small."""
+        yield from self.body()
+        yield StatusLine(id="status")
+        yield HintLine(self.SCOPES)
+        yield TooSmall()
+
+    def on_resize(self, _: events.Resize) -> None:
+        mark_small(self)
+
+    def on_screen_resume(self) -> None:
+        self.show_snapshot(self.hyperion.snapshot)
+
+    def show_snapshot(self, snapshot: Snapshot) -> None:
+        """Show how things stand now."""
+
+    def say(self, notice: str) -> None:
+        """A line for the person."""
+        self.query_one(StatusLine).say(notice)
+
+    def hint(self, about: str) -> None:
+        """A quiet line about what is under the cursor."""
+        self.query_one(StatusLine).hint(about)
+
+
+class Upper(View):
+    """A view above the main one: escape leads back."""
+
+    BINDINGS = actions.bindings("back")
+
+    def action_back(self) -> None:
+        """Back to the screen below."""
+        self.app.pop_screen()
+
+
+class Dialog(ModalScreen[Result], Generic[Result]):
+    """A box in the middle of the screen; escape closes it without an answer."""
+
+    BINDINGS = [Binding("escape", "cancel", show=False)]
+    KEYS = "esc cancel"
+    TITLE_STYLE = ""
+
+    def __init__(self, title: str) -> None:
+        super().__init__()
+        self._box_title = title
+
+    @property
+    def hyperion(self) -> HyperionApp:
+        """The app, as what it is."""
+        return cast("HyperionApp", self.app)
+
+    def content(self) -> Iterable[Widget]:
+        """The widgets in the box."""
+        return ()
+
+    def compose(self) -> ComposeResult:
+        """The box with its keys at the bottom."""
+        box = Vertical(*self.content(), id="box", classes=self.TITLE_STYLE)
+        box.border_title = Text(self._box_title)
+        box.border_subtitle = Text(self.KEYS)
+        yield box
+        yield TooSmall()
+
+    def on_resize(self, _: events.Resize) -> None:
+        mark_small(self)
+
+    def action_cancel(self) -> None:
+        """Close without an answer."""
+        self.dismiss(None)

@@ -1,0 +1,152 @@
+"""The list of all experiments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from textual.widget import Widget
+from textual.widgets import Static
+
+from engines.study.records import Experiment
+from hyperion_tui import actions, text
+from hyperion_tui.messages import Snapshot
+from hyperion_tui.orders import Target
+from hyperion_tui.screens.base import Upper
+from hyperion_tui.screens.compare import CompareScreen
+from hyperion_tui.screens.ordering import OrderingView
+from hyperion_tui.widgets.lines import LineView
+from hyperion_tui.widgets.window_table import Column, ListRows, Row, WindowTable
+
+COLUMNS = (
+    Column("experiment", 16, most=40),
+    Column("state", 10, most=11),
+    Column("models", 6, "right"),
+    Column("done", 9, "right"),
+    Column("best", 7, "right"),
+    Column("model", 12, most=24),
+    Column("ETA", 7, "right"),
+    Column("created", 16),
+)
+
+SORTS = ("created", "name", "state")
+
+
+class ExperimentsTable(WindowTable):
+    """Rows of experiments, which can be marked."""
+
+    BINDINGS = actions.bindings("marks")
+
+    def action_mark(self) -> None:
+        """Mark an experiment, to compare it."""
+        self.toggle_mark()
+
+
+class ExperimentsScreen(Upper, OrderingView):
+    """Every experiment of the store; enter opens one."""
+
+    SCOPES = ("back", "orders", "experiments", "table")
+    BINDINGS = actions.bindings("experiments")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sort, self._reversed = "created", False
+        self._experiments: tuple[Experiment, ...] = ()
+
+    def body(self) -> Iterable[Widget]:
+        """One table."""
+        yield Static("", classes="gap")
+        yield ExperimentsTable(COLUMNS, id="experiments")
+
+    @property
+    def table(self) -> ExperimentsTable:
+        """The table."""
+        return self.query_one(ExperimentsTable)
+
+    def on_mount(self) -> None:
+        self.table.empty_lines = ("There is no experiment yet: r on the main screen starts one.",)
+        self.table.focus()
+
+    def show_snapshot(self, snapshot: Snapshot) -> None:
+        """List the experiments."""
+        self._experiments = snapshot.experiments
+        shown = list(snapshot.experiments)
+        if self._sort == "name":
+            shown.sort(key=lambda e: e.name)
+        elif self._sort == "state":
+            shown.sort(key=lambda e: (e.state != "running", e.state))
+        if self._reversed:
+            shown.reverse()
+        rows = [_row(e, is_open=e.experiment_id == snapshot.current_id) for e in shown]
+        table = self.table
+        table.show(ListRows(rows), follow=table.current_key)
+        turned = ", reversed" if self._reversed else ""
+        table.title(f"Experiments  by {self._sort}{turned}  {table.position()}")
+
+    def on_window_table_sort_asked(self, message: WindowTable.SortAsked) -> None:
+        if message.reverse:
+            self._reversed = not self._reversed
+        else:
+            self._sort = SORTS[(SORTS.index(self._sort) + 1) % len(SORTS)]
+        self.show_snapshot(self.hyperion.snapshot)
+
+    def on_line_view_chosen(self, _: LineView.Chosen) -> None:
+        key = self.table.current_key
+        if isinstance(key, int):
+            self.app.pop_screen()
+            self.hyperion.open_experiment(key)
+
+    def on_line_view_moved(self, _: LineView.Moved) -> None:
+        experiment = self._current()
+        if experiment is not None:
+            self.hint(experiment.failure or f"seed {experiment.seed}, {_data(experiment)}")
+
+    def _current(self) -> Experiment | None:
+        return self.hyperion.snapshot.experiment(_id(self.table.current_key))
+
+    def targets(self) -> tuple[str, list[Target]]:
+        """The studies of the experiment under the cursor."""
+        experiment = self._current()
+        if experiment is None:
+            return "", []
+        return experiment.name, [(experiment, study) for study in experiment.studies]
+
+    def action_compare(self) -> None:
+        """All studies of the marked experiments, or of the one under the cursor."""
+        marked = [e for e in self._experiments if e.experiment_id in self.table.marked]
+        current = self._current()
+        chosen = marked or ([current] if current else [])
+        ids = [study.study_id for experiment in chosen for study in experiment.studies]
+        if ids:
+            self.app.push_screen(CompareScreen(ids))
+
+
+def _id(key: object) -> int | None:
+    return key if isinstance(key, int) else None
+
+
+def _data(experiment: Experiment) -> str:
+    d = experiment.dataset
+    return "no data" if d is None else f"data {d.name}: {text.count(d.rows)} × {d.columns}"
+
+
+def _row(experiment: Experiment, *, is_open: bool) -> Row:
+    best = next((s for s in experiment.ranked if s.best), None)
+    goal = experiment.goal
+    done = str(experiment.finished) if goal is None else f"{experiment.finished}/{goal}"
+    state, style = text.state(experiment.state)
+    if experiment.is_orphaned:
+        style = "warn"
+    eta = experiment.eta_s if experiment.state == "running" else None
+    return Row(
+        experiment.experiment_id,
+        (
+            (text.clean(experiment.name), "strong" if is_open else ""),
+            (state, style),
+            (str(len(experiment.studies)), ""),
+            (done, "dim"),
+            (text.number(best.best.selection_score if best and best.best else None), ""),
+            (text.clean(best.model) if best else text.ABSENT, ""),
+            (text.eta(eta), "dim"),
+            (text.day(experiment.created_at), "dim"),
+        ),
+    )

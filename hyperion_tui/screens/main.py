@@ -1,0 +1,214 @@
+"""The main screen: the models at the left, the open experiment's results and log at the right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from textual.containers import Horizontal, Vertical
+from textual.widget import Widget
+
+from engines.models import catalogue
+from engines.study.records import Study
+from hyperion_tui import actions
+from hyperion_tui.messages import Snapshot
+from hyperion_tui.orders import Target
+from hyperion_tui.screens.compare import CompareScreen
+from hyperion_tui.screens.experiments import ExperimentsScreen
+from hyperion_tui.screens.export import ExportDialog, Scope
+from hyperion_tui.screens.launch import LaunchDialog
+from hyperion_tui.screens.ordering import OrderingView
+from hyperion_tui.screens.trial import TrialScreen
+from hyperion_tui.screens.trials import TrialsScreen
+from hyperion_tui.widgets.experiment_header import ExperimentHeader
+from hyperion_tui.widgets.lines import LineView
+from hyperion_tui.widgets.model_tree import ModelTree
+from hyperion_tui.widgets.results_table import ResultsTable
+from hyperion_tui.widgets.status import Prompt, StatusLine
+from hyperion_tui.widgets.trial_log import TrialLog
+
+WELCOME = (
+    "Nothing has run yet.",
+    "",
+    "space  marks models in the tree",
+    "r      asks for data and starts",
+    "?      lists all keys; q leaves, and what runs goes on",
+)
+STARTING = ("Nothing has finished yet.",)
+
+
+class MainScreen(OrderingView):
+    """Tree, results and log of the open experiment."""
+
+    SCOPES = ("panes", "work", "orders")
+    BINDINGS = actions.bindings("panes", "work")
+
+    def __init__(self, store: str) -> None:
+        super().__init__()
+        self._store = store
+
+    # -- parts -------------------------------------------------------------------------------
+
+    def body(self) -> Iterable[Widget]:
+        """Header, then the three panes, and the prompt that hides until it is needed."""
+        yield ExperimentHeader(self._store, id="header")
+        yield Horizontal(
+            ModelTree(catalogue.families(), id="tree"),
+            Vertical(ResultsTable(id="results"), TrialLog(id="log"), id="right"),
+            id="panes",
+        )
+        yield Prompt(id="prompt")
+
+    @property
+    def models(self) -> ModelTree:
+        """The pane of models."""
+        return self.query_one(ModelTree)
+
+    @property
+    def results(self) -> ResultsTable:
+        """The pane of results."""
+        return self.query_one(ResultsTable)
+
+    @property
+    def log_pane(self) -> TrialLog:
+        """The pane of the log."""
+        return self.query_one(TrialLog)
+
+    def on_mount(self) -> None:
+        self.models.focus()
+        self.query_one(Prompt).display = False
+        self.show_snapshot(self.hyperion.snapshot)
+
+    def show_snapshot(self, snapshot: Snapshot) -> None:
+        """Hand the parts of a snapshot to the panes."""
+        experiment = snapshot.current
+        self.query_one(ExperimentHeader).show(snapshot)
+        self.models.show(experiment)
+        self.results.empty_lines = (
+            (snapshot.problem,) if snapshot.problem else STARTING if experiment else WELCOME
+        )
+        self.results.show_experiment(experiment)
+        self.log_pane.add(snapshot.current_id, snapshot.events)
+        if snapshot.problem:
+            self.say(snapshot.problem)
+
+    # -- what the panes say --------------------------------------------------------------------
+
+    def on_line_view_moved(self, message: LineView.Moved) -> None:
+        if message.view is not self.focused:
+            return
+        if message.view is self.models:
+            self.hint(self.models.about_current())
+        elif message.view is self.results:
+            self.hint(self.results.about_current())
+        else:
+            event = self.log_pane.current
+            self.hint("" if event is None or self.log_pane.following else event.text)
+
+    def on_line_view_chosen(self, message: LineView.Chosen) -> None:
+        if message.view is self.results:
+            self._open_trials(self.results.current_study)
+        elif message.view is self.models:
+            self._open_trials(self.models.current_study())
+        else:
+            self._open_trial()
+
+    def _open_trials(self, study: Study | None) -> None:
+        if study is None:
+            self.say("this has no trials in the open experiment: space marks, r starts")
+        else:
+            self.app.push_screen(TrialsScreen(study.study_id))
+
+    def _open_trial(self) -> None:
+        event = self.log_pane.current
+        if event is None or event.study_id is None:
+            return
+        if event.trial_number is None:
+            self.app.push_screen(TrialsScreen(event.study_id))
+        else:
+            self.app.push_screen(TrialScreen(event.study_id, event.trial_number))
+
+    # -- panes -------------------------------------------------------------------------------
+
+    def action_pane(self, number: int) -> None:
+        """Go to a pane; a zoomed one makes room for it."""
+        pane = (self.models, self.results, self.log_pane)[number - 1]
+        zoomed = self.has_class("-zoom")
+        if zoomed:
+            self._zoom(pane)
+        pane.focus()
+
+    def action_zoom(self) -> None:
+        """Give the pane with the focus the whole screen, or put all back."""
+        self._zoom(None if self.has_class("-zoom") else self.focused)
+
+    def _zoom(self, pane: Widget | None) -> None:
+        self.set_class(pane is not None, "-zoom")
+        for part in (self.models, self.results, self.log_pane):
+            part.set_class(pane is part, "-zoomed")
+        self.query_one("#right").set_class(pane in (self.results, self.log_pane), "-zoomed")
+
+    def action_experiments(self) -> None:
+        """The list of experiments."""
+        self.app.push_screen(ExperimentsScreen())
+
+    def on_trial_log_filter_asked(self) -> None:
+        prompt = self.query_one(Prompt)
+        prompt.value = self.log_pane.words
+        prompt.placeholder = "show lines that contain ... (enter; empty shows all)"
+        prompt.display, self.query_one(StatusLine).display = True, False
+        prompt.focus()
+
+    def on_prompt_answered(self, message: Prompt.Answered) -> None:
+        prompt = self.query_one(Prompt)
+        prompt.display, self.query_one(StatusLine).display = False, True
+        self.log_pane.focus()
+        if message.value is not None:
+            self.log_pane.filter(message.value)
+
+    # -- work --------------------------------------------------------------------------------
+
+    def targets(self) -> tuple[str, list[Target]]:
+        """The study under the cursor of the results, or all studies of the experiment."""
+        experiment = self.hyperion.snapshot.current
+        if experiment is None:
+            return "", []
+        study = self.results.current_study if self.results.has_focus else None
+        if study is not None:
+            return study.name, [(experiment, study)]
+        return experiment.name, [(experiment, study) for study in experiment.studies]
+
+    def action_run(self) -> None:
+        """Ask what to start."""
+        self.app.push_screen(LaunchDialog(self.models.selectors()), self._started)
+
+    def _started(self, name: str | None) -> None:
+        if name is not None:
+            self.hyperion.open_by_name(name)
+
+    def _compared(self) -> list[int]:
+        experiment = self.hyperion.snapshot.current
+        studies = self.results.marked_studies() or (experiment.studies if experiment else ())
+        return [study.study_id for study in studies]
+
+    def action_compare(self) -> None:
+        """Marked studies side by side, or all of the experiment."""
+        ids = self._compared()
+        if ids:
+            self.app.push_screen(CompareScreen(ids))
+        else:
+            self.say("there is nothing to compare yet")
+
+    def action_export(self) -> None:
+        """Ask what to write, and where."""
+        experiment = self.hyperion.snapshot.current
+        if experiment is None:
+            self.say("there is nothing to export yet")
+            return
+        scopes = [
+            Scope.comparison([experiment.name], experiment.name),
+            Scope.trials_of(experiment.name, f"all trials of {experiment.name}"),
+        ]
+        study = self.results.current_study
+        if study is not None:
+            scopes.append(Scope.trials_of(study.name, f"trials of {study.name}"))
+        self.app.push_screen(ExportDialog(scopes))

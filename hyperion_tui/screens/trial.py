@@ -1,0 +1,174 @@
+"""One trial with all that is known about it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from textual.containers import Container
+from textual.widget import Widget
+from textual.widgets import Static
+
+from engines.errors import HyperionError
+from engines.study.records import TrialDetail
+from hyperion_tui import actions, orders, text
+from hyperion_tui.messages import Snapshot
+from hyperion_tui.screens.base import Upper
+from hyperion_tui.widgets.lines import Piece
+from hyperion_tui.widgets.text_pane import TextPane
+from hyperion_tui.widgets.window_table import Column, ListRows, Row, WindowTable
+
+PARAMETERS = (
+    Column("parameter", 14, most=24),
+    Column("this trial", 12, "right"),
+    Column("best trial", 12, "right"),
+)
+
+
+class TrialScreen(Upper):
+    """Parameters beside those of the best trial, and what happened."""
+
+    SCOPES = ("back", "trial")
+    BINDINGS = actions.bindings("trial")
+
+    def __init__(self, study_id: int, number: int) -> None:
+        super().__init__()
+        self._study_id = study_id
+        self._number = number
+        self._detail: TrialDetail | None = None
+        self._best: int | None = None
+
+    def body(self) -> Iterable[Widget]:
+        """Two panes: beside each other, or below each other on a narrow screen."""
+        yield Static("", id="about", markup=False)
+        yield Container(
+            WindowTable(PARAMETERS, fixed=1, id="parameters"), TextPane(id="facts"), id="trial"
+        )
+
+    def on_mount(self) -> None:
+        self.query_one(TextPane).focus()
+
+    def show_snapshot(self, snapshot: Snapshot) -> None:
+        """Read the trial again while it runs."""
+        found = snapshot.study(self._study_id)
+        if found is None:
+            self.say("this study is no longer in the store")
+            return
+        _, study = found
+        best = study.best.number if study.best else None
+        ended = self._detail is not None and self._detail.trial.state not in ("running", "waiting")
+        if ended and best == self._best:
+            return
+        self._best = best
+        try:
+            self._detail = self.hyperion.feed.pages.trial(self._study_id, self._number)
+            best_params = (
+                self.hyperion.feed.pages.best_params(self._study_id, best)
+                if best is not None
+                else {}
+            )
+        except HyperionError as error:
+            self.say(str(error))
+            return
+        self._draw(study.name, self._detail, best_params)
+
+    def _draw(self, study: str, detail: TrialDetail, best_params: dict[str, Any]) -> None:
+        trial = detail.trial
+        state, _ = text.state(trial.state)
+        about = f" {text.clean(study)} #{trial.number}  {state}  {text.number(trial.value)}"
+        self.query_one("#about", Static).update(about)
+        table = self.query_one(WindowTable)
+        best = "this one" if self._best == trial.number else f"trial {self._best}"
+        columns = (*PARAMETERS[:2], Column(best if self._best is not None else "best", 12, "right"))
+        names = list(dict.fromkeys([*trial.params, *best_params]))
+        rows = [_parameter(name, trial.params, best_params) for name in names]
+        table.empty_lines = ("No parameters yet.",)
+        table.show(ListRows(rows), columns)
+        table.title(f"Parameters  {len(names)}")
+        pane = self.query_one(TextPane)
+        pane.show(_facts(detail))
+        pane.title("What happened")
+
+    # -- keys ----------------------------------------------------------------------------------
+
+    def action_retry(self) -> None:
+        """Queue the trial again if it failed."""
+        found = self.hyperion.snapshot.study(self._study_id)
+        if found is None or self._detail is None:
+            return
+        if self._detail.trial.state != "failed":
+            self.say("only a failed trial can be retried")
+            return
+        experiment, study = found
+        location, number = self.hyperion.location, self._number
+        self.hyperion.in_thread(
+            lambda: orders.retry(location, experiment, study, number), self.hyperion.say
+        )
+
+    def action_copy(self) -> None:
+        """Copy parameters, error and traceback through the terminal."""
+        if self._detail is None:
+            return
+        trial = self._detail.trial
+        parts = [json.dumps(trial.params, indent=2, default=str), trial.error or ""]
+        parts.append(self._detail.traceback or "")
+        self.app.copy_to_clipboard("\n".join(part for part in parts if part))
+        self.say("copied, if the terminal allows it (in tmux: set -g set-clipboard on)")
+
+
+def _parameter(name: str, params: dict[str, Any], best: dict[str, Any]) -> Row:
+    here = text.parameter(params[name]) if name in params else text.ABSENT
+    there = text.parameter(best[name]) if name in best else text.ABSENT
+    style = "" if here != there else "dim"
+    return Row(name, ((text.clean(name), "dim"), (here, style), (there, "dim")))
+
+
+def _facts(detail: TrialDetail) -> list[tuple[Piece, ...]]:
+    trial = detail.trial
+    facts: list[tuple[str, str]] = [
+        ("score", text.number(trial.value)),
+        ("duration", text.duration(trial.duration_s)),
+        ("started", text.day(trial.started_at)),
+        ("worker", text.ABSENT if trial.worker is None else str(trial.worker)),
+        ("seed", text.ABSENT if trial.seed is None else str(trial.seed)),
+    ]
+    if detail.peak_memory_mib is not None:
+        facts.append(("peak memory", f"{text.number(detail.peak_memory_mib)} MiB"))
+    if detail.requeues:
+        facts.append(("put back", text.plural(detail.requeues, "time")))
+    if trial.served_from is not None:
+        facts.append(("served from", f"trial {trial.served_from}"))
+    if trial.retry_of is not None:
+        facts.append(("retry of", f"trial {trial.retry_of}"))
+    facts += [(name, _measure(value)) for name, value in detail.metrics.items()]
+    lines: list[tuple[Piece, ...]] = []
+    if trial.error:
+        lines += _error(detail)
+    lines += [((text.fit(text.clean(name), 14) + " ", "dim"), (value, "")) for name, value in facts]
+    if detail.reports:
+        lines += [(("", ""),), (("Reports", "strong"),)]
+        lines += [
+            ((f"{step:>8}  ", "dim"), (text.number(value), "")) for step, value in detail.reports
+        ]
+    return lines
+
+
+def _error(detail: TrialDetail) -> list[tuple[Piece, ...]]:
+    lines: list[tuple[Piece, ...]] = [((f"✗ {text.clean(detail.trial.error)}", "bad"),)]
+    if detail.same_cause > 1:
+        others = detail.same_cause - 1
+        more = text.plural(others, "other trial")
+        lines.append(((f"{more} failed for the same reason", "dim"),))
+    lines += [(("R queues it again", "dim"),), (("", ""),)]
+    if detail.traceback:
+        # Line ends are ours to draw; everything else in a line is made visible.
+        lines += [((text.clean(line.expandtabs(4)), ""),) for line in detail.traceback.splitlines()]
+        lines.append((("", ""),))
+    return lines
+
+
+def _measure(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "  ".join(_measure(part) for part in value)
+    return text.parameter(value)

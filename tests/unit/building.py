@@ -1,0 +1,246 @@
+"""What tests of the store are built from: prepared files, plans, and trials without processes.
+
+A store takes 0.3 s to create and 1 ms to copy, so each test process creates one and copies it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.storages import _CachedStorage
+
+from engines.data.snapshot import Snapshot
+from engines.data.splits import make_split
+from engines.run.trial import StudyHandle, run_custom_trial, run_model_trial
+from engines.search.space import Choice, Float, Int, Space
+from engines.study import supervision
+from engines.study.claims import Job, claim
+from engines.study.experiments import DatasetPlan, ExperimentPlan, StudyPlan
+from engines.study.location import Location
+from engines.study.reader import Reader
+from engines.study.records import Baseline, Best, Dataset, Experiment, Study
+from engines.study.sqlite import connect_to_write, writing
+from engines.study.states import Counts
+from engines.study.storage import HyperionStorage
+from engines.study.store import open_storage
+
+SPACE = Space(
+    {
+        "kind": Choice(("round", "square")),
+        "size": Float(0.1, 10.0, log=True),
+        "corners": Int(3, 8, when={"kind": ("square",)}),
+    }
+)
+DEFAULTS = {"kind": "round", "size": 1.0}
+
+
+@functools.cache
+def prepared_bytes() -> bytes:
+    """The content of an empty, current store."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "template.db"
+        open_storage(str(path)).engine.dispose()
+        assert not path.with_name("template.db-wal").exists()
+        return path.read_bytes()
+
+
+def new_store(path: Path) -> Location:
+    """An empty, current store at `path`, as `open_storage` leaves it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600)
+    with open(descriptor, "wb") as file:
+        file.write(prepared_bytes())
+    return Location(path)
+
+
+@contextlib.contextmanager
+def opened(location: Location) -> Iterator[HyperionStorage]:
+    """Its Optuna storage, let go of at the end."""
+    storage = open_storage(location)
+    try:
+        yield storage
+    finally:
+        storage.engine.dispose()
+
+
+@contextlib.contextmanager
+def asking(location: Location) -> Iterator[Reader]:
+    """A reader of it, closed at the end."""
+    with contextlib.closing(Reader(location)) as reader:
+        yield reader
+
+
+def rows(location: Location, sql: str, *values: object) -> list[tuple[Any, ...]]:
+    """The answer of a plain connection, in SQLite's own words."""
+    uri = f"{location.path.as_uri()}?mode=ro"
+    with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
+        return connection.execute(sql, values).fetchall()
+
+
+@contextlib.contextmanager
+def changing(location: Location) -> Iterator[sqlite3.Connection]:
+    """A write transaction of the kind that the runner and screens use."""
+    with (
+        contextlib.closing(connect_to_write(location.path)) as connection,
+        writing(connection),
+    ):
+        yield connection
+
+
+def study_plan(model: str = "shapes", goal: int | None = 4, **changes: Any) -> StudyPlan:
+    plan = StudyPlan(model=model, family="sklearn", goal=goal, space=SPACE, defaults=DEFAULTS)
+    return replace(plan, **changes)
+
+
+def dataset_plan(**changes: Any) -> DatasetPlan:
+    def write(folder: Path) -> None:
+        folder.mkdir(parents=True)
+        (folder / "data.npz").write_bytes(b"data")
+
+    plan = DatasetPlan(
+        sha256="a" * 64,
+        name="towns",
+        path=None,
+        rows=100,
+        columns=3,
+        target="price",
+        time_column=None,
+        notices=("2 rows dropped",),
+        write=write,
+    )
+    return replace(plan, **changes)
+
+
+def experiment_plan(*studies: StudyPlan, **changes: Any) -> ExperimentPlan:
+    plan = ExperimentPlan(
+        name="e",
+        task="regression",
+        dataset=dataset_plan(),
+        objective=None,
+        metric="r2",
+        maximize=True,
+        seed=7,
+        split={"kind": "random folds", "ordered": False, "folds": 5},
+        sampler="random",
+        pruner="none",
+        workers=2,
+        patience=None,
+        min_improvement=0.0,
+        time_limit_s=None,
+        trial_time_s=None,
+        trial_memory_mib=None,
+        studies=studies or (study_plan(),),
+    )
+    return replace(plan, **changes)
+
+
+def add_worker(location: Location, experiment_id: int = 1, slot: int = 1) -> int:
+    """A worker's row, without a process."""
+    with changing(location) as connection:
+        return supervision.add_worker(connection, experiment_id, slot, 0, 0, "boot")
+
+
+def must_claim(storage: HyperionStorage, worker_id: int, experiment_id: int = 1) -> Job:
+    job = claim(storage, experiment_id, worker_id)
+    assert job is not None
+    return job
+
+
+def run_job(
+    storage: HyperionStorage,
+    job: Job,
+    scores: Iterable[float] | BaseException = (0.5,),
+    *,
+    sampler: str = "random",
+    seed: int = 7,
+    pruner: str = "none",
+) -> optuna.trial.TrialState:
+    """Run a claimed trial whose folds score as given, or which raises."""
+
+    def score_folds(params: dict[str, Any], model_seed: int) -> Iterator[float]:
+        if isinstance(scores, BaseException):
+            raise scores
+        yield from scores
+
+    handle = StudyHandle(_CachedStorage(storage), job, seed, sampler, pruner)
+    return run_model_trial(storage, handle, job, score_folds)
+
+
+def run_objective(
+    storage: HyperionStorage, job: Job, objective: Callable[[optuna.Trial], Any]
+) -> optuna.trial.TrialState:
+    """Run a claimed trial of a function of the user's own."""
+    handle = StudyHandle(_CachedStorage(storage), job, 7, "random", "none")
+    return run_custom_trial(storage, handle, job, lambda: objective)
+
+
+def snapshot(
+    rows: int = 60, columns: int = 3, *, ordered: bool = False, categories: int = 0, seed: int = 0
+) -> Snapshot:
+    """Data with a pattern that models can find; the last column holds codes if there are any."""
+    random = np.random.default_rng(seed)
+    X = random.normal(size=(rows, columns))
+    y = X[:, 0] * 2.0 + random.normal(scale=0.1, size=rows)
+    codes = {}
+    if categories:
+        X[:, -1] = np.arange(rows) % categories
+        codes = {columns - 1: categories}
+    return Snapshot(X, y, codes, make_split(rows, ordered=ordered, seed=seed))
+
+
+def a_study(name: str = "e/ridge", **changes: Any) -> Study:
+    """A record of a study that is done."""
+    experiment, _, model = name.partition("/")
+    study = Study(
+        study_id=abs(hash(name)) % 10**6,
+        experiment_id=abs(hash(experiment)) % 10**6,
+        name=name,
+        model=model,
+        family="sklearn",
+        state="done",
+        want="run",
+        counts=Counts(complete=3, goal=3),
+        best=Best(1, 0.8, 0.7),
+        message=None,
+        openings=1,
+        train_s=1.5,
+        median_s=0.5,
+    )
+    return replace(study, **changes)
+
+
+def an_experiment(name: str = "e", *studies: Study, **changes: Any) -> Experiment:
+    """A record of an experiment that is done."""
+    experiment = Experiment(
+        experiment_id=abs(hash(name)) % 10**6,
+        name=name,
+        created_at="2026-11-22T20:41:07.123456+00:00",
+        state="done",
+        task="regression",
+        dataset=Dataset("towns", None, "a" * 64, 100, 3, "price", None, ()),
+        objective=None,
+        metric="r2",
+        maximize=True,
+        seed=7,
+        split={"kind": "random folds", "ordered": False, "folds": 5},
+        sampler="tpe",
+        pruner="none",
+        workers=2,
+        time_limit_s=None,
+        time_used_s=3.0,
+        failure=None,
+        runner_pid=None,
+        studies=studies or (a_study(f"{name}/ridge"),),
+        baselines=(Baseline("mean", 0.0, -0.1), Baseline("median", -0.2, -0.3)),
+    )
+    return replace(experiment, **changes)
