@@ -6,6 +6,9 @@ is the time of the start on the clock that all processes share. It writes one JS
 
 A way ends like a user's would: an exception out of `study.optimize`, or out of the claim path, is
 the end of that worker. Nothing is tried again.
+
+With `counted` in its orders it runs so many trials instead and counts what SQLite is asked to do:
+figures that don't depend on how busy the machine is.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +29,7 @@ from optuna.storages import RDBStorage, _CachedStorage
 
 from engines.run.trial import StudyHandle, run_custom_trial
 from engines.study.claims import claim
+from engines.study.experiments import ExperimentPlan, StudyPlan, create_or_extend
 from engines.study.location import Location
 from engines.study.reader import Reader
 from engines.study.store import open_storage
@@ -33,6 +38,7 @@ FLOATS = tuple(f"x{number}" for number in range(5))
 KINDS = ("a", "b", "c")
 STUDY = "load/objective"
 SAMPLER_SEED = 1
+GOAL = 1_000_000
 
 Note = Callable[[], None]
 
@@ -75,6 +81,39 @@ def make_sampler(name: str, seed: int) -> BaseSampler:
     return TPESampler(seed=seed) if name == "tpe" else RandomSampler(seed=seed)
 
 
+class Asked:
+    """What SQLite was asked to do, statement by statement.
+
+    A transaction that changed something is a write; it is fsynced unless `synchronous` is NORMAL.
+    """
+
+    def __init__(self, *, durable: bool) -> None:
+        self.tally = dict.fromkeys(("selects", "changes", "writes", "fsynced"), 0)
+        self._durable = durable
+        self._changed = False
+
+    def listen(self, engine: sqlalchemy.Engine) -> None:
+        """Count on every connection that is opened from now on; those that are open are closed."""
+        engine.dispose()
+        sqlalchemy.event.listen(engine, "connect", lambda raw, _: raw.set_trace_callback(self.note))
+
+    def note(self, statement: str) -> None:
+        """Take one statement as SQLite sees it, whoever sent it."""
+        word, *rest = statement.upper().split()
+        if word == "SELECT":
+            self.tally["selects"] += 1
+        elif word in ("INSERT", "UPDATE", "DELETE"):
+            self.tally["changes"] += 1
+            self._changed = True
+        elif word == "PRAGMA" and rest[0].startswith("SYNCHRONOUS"):
+            self._durable = rest[-1] == "FULL"
+        elif word in ("COMMIT", "ROLLBACK"):
+            wrote = self._changed and word == "COMMIT"
+            self.tally["writes"] += wrote
+            self.tally["fsynced"] += wrote and self._durable
+            self._changed = False
+
+
 class Worker:
     """What one process runs and writes down.
 
@@ -86,6 +125,8 @@ class Worker:
         self.executed: list[int] = []
         self.ended: list[float] = []
         self.deadline = 0.0
+        self.wanted: int | None = None
+        self.storage = OPENERS[orders["way"]](orders["path"])
 
     def objective(self, trial: optuna.Trial) -> float:
         """The objective, noting who is run."""
@@ -98,34 +139,35 @@ class Worker:
         study.optimize(objective, n_trials=15)
 
     def prepare(self) -> Note:
-        """Open the store; the result runs trials until the deadline."""
-        storage = OPENERS[self.orders["way"]](self.orders["path"])
+        """What runs trials: until the deadline, or `wanted` of them."""
         if self.orders["way"] == "ours, claim":
-            return self._prepare_claims(storage)
+            return self._prepare_claims()
         study = optuna.load_study(
             study_name=STUDY,
-            storage=storage,
+            storage=self.storage,
             sampler=make_sampler(self.orders["sampler"], SAMPLER_SEED + self.orders["index"]),
         )
 
         def run() -> None:
             left = self.deadline - time.monotonic()
-            study.optimize(self.objective, timeout=left, callbacks=[self._count])
+            study.optimize(self.objective, self.wanted, left, callbacks=[self._count])
 
         return run
 
     def _count(self, _: optuna.Study, __: optuna.trial.FrozenTrial) -> None:
         self.ended.append(time.monotonic())
 
-    def _prepare_claims(self, storage: Any) -> Note:
+    def _prepare_claims(self) -> Note:
         """The loop of `engines.run.worker.Worker.run`, without its runner."""
+        storage: Any = self.storage
         reader = Reader(Location(Path(self.orders["path"])))
         cached = _CachedStorage(storage)
         worker_id = self.orders["index"] + 1
         handles: dict[int, StudyHandle] = {}
 
         def run() -> None:
-            while time.monotonic() < self.deadline:
+            enough = float("inf") if self.wanted is None else len(self.ended) + self.wanted
+            while time.monotonic() < self.deadline and len(self.ended) < enough:
                 reader.data_version()
                 job = claim(storage, 1, worker_id, ())
                 if job is None:
@@ -145,6 +187,8 @@ class Worker:
         run = self.prepare()
         print("ready", flush=True)
         start = float(sys.stdin.readline())
+        if self.orders.get("counted"):
+            return self.count(run)
         self.deadline = start + self.orders["seconds"]
         time.sleep(max(0.0, start - time.monotonic()))
         cpu, error = time.process_time(), None
@@ -158,15 +202,67 @@ class Worker:
             "executed": self.executed,
             "in_time": sum(end <= self.deadline for end in self.ended),
             "cpu_s": time.process_time() - cpu,
-            "slowest_s": max((b - a for a, b in _pairs([start, *self.ended])), default=None),
+            "slowest_s": max((b - a for a, b in pairwise([start, *self.ended])), default=None),
         }
 
+    def count(self, run: Note) -> dict[str, Any]:
+        """What SQLite is asked for a trial, on average, after 20 that are not counted."""
+        self.deadline = time.monotonic() + 600
+        self.wanted = 20
+        run()
+        asked = Asked(durable=self.orders["way"] == "stock")
+        asked.listen(self.storage.engine)
+        self.wanted = self.orders["counted"]
+        run()
+        return {name: n / self.orders["counted"] for name, n in asked.tally.items()}
 
-def _pairs(times: list[float]) -> list[tuple[float, float]]:
-    return list(zip(times, times[1:], strict=False))
+
+def create(orders: dict[str, Any]) -> None:
+    """A new file with the study and its queue; for our workers also the experiment around it."""
+    storage = OPENERS[orders["way"]](orders["path"])
+    if orders["way"] == "ours, claim":
+        create_or_extend(storage, _plan(orders["sampler"]))
+        study = optuna.load_study(study_name=STUDY, storage=storage)
+    else:
+        study = optuna.create_study(study_name=STUDY, storage=storage)
+    queued = orders["queued"]
+    for number in range(queued):
+        study.enqueue_trial(dict.fromkeys(FLOATS, number / queued))
+
+
+def _plan(sampler: str) -> ExperimentPlan:
+    experiment, _, model = STUDY.partition("/")
+    return ExperimentPlan(
+        name=experiment,
+        task="custom",
+        dataset=None,
+        objective={"sha256": "none"},
+        metric="value",
+        maximize=False,
+        seed=SAMPLER_SEED,
+        split=None,
+        sampler=sampler,
+        pruner="none",
+        workers=1,
+        patience=None,
+        min_improvement=0.0,
+        time_limit_s=None,
+        trial_time_s=None,
+        trial_memory_mib=None,
+        studies=(StudyPlan(model, "custom", GOAL, None, None),),
+    )
+
+
+def main() -> None:
+    """Do what the orders say."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    logging.disable(logging.WARNING)
+    orders = json.loads(sys.argv[1])
+    if orders.get("create"):
+        create(orders)
+    else:
+        print(json.dumps(Worker(orders).main()), flush=True)
 
 
 if __name__ == "__main__":
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    logging.disable(logging.WARNING)
-    print(json.dumps(Worker(json.loads(sys.argv[1])).main()), flush=True)
+    main()

@@ -18,6 +18,10 @@ the time that the workers lived, so a rate beside `alive` below 1 is that of few
 `left` those still RUNNING after every process had ended. `--queued 0` shows the rates without the
 queue, which is what kills the stock workers.
 
+A last part counts what SQLite is asked for one trial, with one worker and no queue: SELECTs,
+statements that change rows, transactions that write, and those of them that are fsynced. It needs
+no quiet machine.
+
 Differences that favour nobody but should be known: our end of a trial is fsynced and stock+wal's
 is not (a power cut can take its last trials); our samplers take a new seed for every draw; logging
 is off for all, which spares stock a query for the best trial.
@@ -44,7 +48,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -55,8 +59,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 WAYS = ("stock", "stock+wal", "ours", "ours, claim")
 SAMPLERS = ("tpe", "random")
-GOAL = 1_000_000
 HEAD_START_S = 0.3
+COUNTED = 30
 
 
 def source_hash() -> str:
@@ -70,64 +74,39 @@ def source_hash() -> str:
 
 # -- one cell --------------------------------------------------------------------------------
 
-_CREATE = """
-import sys
-import optuna
-sys.path.insert(0, sys.argv[5])
-import _load
-path, way, queued, goal = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-optuna.logging.set_verbosity(optuna.logging.ERROR)
-storage = _load.OPENERS[way](path)
-if way == "ours, claim":
-    from engines.study.experiments import ExperimentPlan, StudyPlan, create_or_extend
-    study = StudyPlan("objective", "custom", goal, None, None)
-    create_or_extend(storage, ExperimentPlan(
-        name="load", task="custom", dataset=None, objective={"sha256": "none"}, metric="value",
-        maximize=False, seed=1, split=None, sampler=sys.argv[6], pruner="none", workers=1,
-        patience=None, min_improvement=0.0, time_limit_s=None, trial_time_s=None,
-        trial_memory_mib=None, studies=(study,)))
-    study = optuna.load_study(study_name=_load.STUDY, storage=storage)
-else:
-    study = optuna.create_study(study_name=_load.STUDY, storage=storage)
-for number in range(queued):
-    study.enqueue_trial({name: number / max(1, queued) for name in _load.FLOATS})
-"""
-
 
 def run_cell(cell: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Measure one cell on a new file in `folder`."""
     with tempfile.TemporaryDirectory(prefix="hyperion-bench-", dir=folder) as name:
         path = Path(name) / "load.db"
-        words = [str(path), cell["way"], str(cell["queued"]), str(GOAL), str(HERE), cell["sampler"]]
-        subprocess.run([sys.executable, "-c", _CREATE, *words], check=True, env=_environment())
+        if _run_load({**cell, "path": str(path), "create": True}).wait():
+            raise SystemExit(f"store_throughput: no store for {cell['way']}")
         told = _run_workers(cell, path)
         with contextlib.closing(sqlite3.connect(path)) as connection:
             states = dict(connection.execute("SELECT state, count(*) FROM trials GROUP BY state"))
             (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
     if (mode == "wal") != (cell["way"] != "stock"):
         raise SystemExit(f"store_throughput: {cell['way']} ran in journal mode {mode}")
-    return _result(cell, told, states)
+    return told[0] if cell.get("counted") else _result(cell, told, states)
 
 
-def _environment() -> dict[str, str]:
-    return os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+def _run_load(orders: Mapping[str, Any]) -> subprocess.Popen[str]:
+    """A process of `_load.py`."""
+    return subprocess.Popen(
+        [sys.executable, str(HERE / "_load.py"), json.dumps(orders)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+    )
 
 
 def _run_workers(cell: Mapping[str, Any], path: Path) -> list[dict[str, Any]]:
     """Start them, let them all go at once, and collect what they tell."""
-    processes = []
+    processes: list[subprocess.Popen[str]] = []
     try:
         for index in range(cell["workers"]):
-            orders = json.dumps({**cell, "path": str(path), "index": index})
-            processes.append(
-                subprocess.Popen(
-                    [sys.executable, str(HERE / "_load.py"), orders],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    text=True,
-                    env=_environment(),
-                )
-            )
+            processes.append(_run_load({**cell, "path": str(path), "index": index}))
         for process in processes:
             assert process.stdout is not None
             if process.stdout.readline() != "ready\n":
@@ -188,31 +167,51 @@ def cells(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
             }
 
 
+def counted_cells(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The cells in which statements are counted instead of trials."""
+    for sampler, way in itertools.product(options.samplers, options.ways):
+        yield {
+            "round": 0,
+            "sampler": sampler,
+            "workers": 1,
+            "way": way,
+            "seconds": 0.0,
+            "queued": 0,
+            "counted": COUNTED,
+        }
+
+
 def file_name(cell: Mapping[str, Any]) -> str:
     """Where a cell is kept."""
     way = cell["way"].replace(", ", "-").replace("+", "-")
     queue = f"q{cell['queued']}-r{cell['round']}"
+    if cell.get("counted"):
+        return f"{cell['sampler']}-{way}-counted.json"
     return f"{cell['sampler']}-{cell['workers']}w-{way}-{cell['seconds']:g}s-{queue}.json"
 
 
-def measure(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
-    """Every cell's settings and result, measured now or kept from before."""
+def measure(
+    options: argparse.Namespace, folder: Path, wanted: Iterable[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Settings and result of every wanted cell, measured now or kept from before."""
     kept = 0
     taken = []
     options.cells.mkdir(parents=True, exist_ok=True)
     same = {"versions": _common.versions(), "machine": _common.machine(), "source": source_hash()}
-    for cell in cells(options):
+    for cell in wanted:
         path = options.cells / file_name(cell)
         stamp = {"cell": cell, **same}
         document = _read(path)
         if options.fresh or document is None or {k: document.get(k) for k in stamp} != stamp:
-            print(f"\r{file_name(cell):<60}", end="", flush=True, file=sys.stderr)
+            if sys.stderr.isatty():
+                print(f"\r{file_name(cell):<60}", end="", flush=True, file=sys.stderr)
             document = {**stamp, "result": run_cell(cell, folder)}
             path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         else:
             kept += 1
         taken.append({**cell, **document["result"]})
-    print(f"\r{len(taken)} cells, {kept} of them from before{'':<40}", file=sys.stderr)
+    clear = f"\r{'':<60}\r" if sys.stderr.isatty() else ""
+    print(f"{clear}{len(taken)} cells, {kept} of them from before", file=sys.stderr)
     return taken
 
 
@@ -259,6 +258,13 @@ def print_lines(lines: list[dict[str, Any]], plain: str) -> None:
         print(f"{way}: {count} workers ended by {text}")
 
 
+def print_counted(counted: list[dict[str, Any]]) -> None:
+    """The table of statements."""
+    fields = ("way", "sampler", "selects", "changes", "writes", "fsynced")
+    head = ["asked for one trial", "sampler", "SELECTs", "changes", "write txns", "fsynced"]
+    _common.print_table(head, [[one[field] for field in fields] for one in counted])
+
+
 def parse() -> argparse.Namespace:
     """The options, with `--quick` worked in."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -287,15 +293,19 @@ def main() -> int:
     load = _common.load_average()
     kind = _common.file_system(folder)
     print(f"store throughput on {kind}: {_common.describe_machine()}")
-    taken = measure(options, folder)
+    taken = measure(options, folder, cells(options))
     plain = options.ways[0]
     lines = summarise(taken, plain)
     print_lines(lines, plain)
+    print()
+    counted = measure(options, folder, counted_cells(options))
+    print_counted(counted)
     settings = {name: getattr(options, name) for name in ("seconds", "rounds", "queued")}
     body = {
         "what": f"trials a second at an objective that costs nothing; ratios are to {plain}",
         "settings": settings | {"file_system": kind, "source": source_hash()},
         "table": lines,
+        "asked_for_one_trial": counted,
         "cells": taken,
     }
     _common.save(options.json, "store_throughput", body, load)

@@ -47,7 +47,7 @@ def duration_s(text: str) -> float:
 def memory_mib(text: str) -> float:
     """MiB from `500M`, `2G` or a number of bytes."""
     match = re.fullmatch(r"([0-9]*\.?[0-9]+)([kmgt]?)(i?b)?", text.strip().lower())
-    if match is None or float(match[1]) == 0:
+    if match is None or not 0 < float(match[1]) < float("inf"):
         raise BadInput(f"`{text}` is not an amount of memory such as 500M or 2G")
     return float(match[1]) * (_UNITS_MIB[match[2]] if match[2] else 1 / 1024**2)
 

@@ -34,11 +34,12 @@ def group_comparable(pairs: Sequence[Pair]) -> list[Group]:
 
 def _identity(experiment: Experiment) -> tuple[Any, ...]:
     data = experiment.dataset
+    objective = experiment.objective or {}
     split = experiment.split or {}
     # Random folds of another seed hold out other rows; ordered ones never depend on it.
     seed = None if split.get("ordered") else experiment.seed
     return (
-        data.sha256 if data else (experiment.objective or {}).get("sha256"),
+        data.sha256 if data else (objective.get("sha256"), objective.get("function")),
         data.target if data else None,
         experiment.task,
         experiment.metric,

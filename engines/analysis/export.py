@@ -96,7 +96,9 @@ def _study_row(
     }
 
 
-def trial_rows(experiment: Experiment, study: Study, trials: Iterable[Trial]) -> list[dict[str, Any]]:
+def trial_rows(
+    experiment: Experiment, study: Study, trials: Iterable[Trial]
+) -> list[dict[str, Any]]:
     """One row a trial: Optuna's columns first (parameters by name), then ours."""
     words = {"complete": "COMPLETE", "failed": "FAIL", "pruned": "PRUNED"}
     trials = list(trials)

@@ -66,7 +66,10 @@ def find_metric(name: str) -> Metric:
 
 def finite(value: object) -> float:
     """`value` as a float. Raises ScoreError for NaN, infinity, None, text, or anything else."""
-    if isinstance(value, str | bytes | bool) or value is None:
+    # float() takes text and buffers too, and NumPy's text and truth values look like numbers.
+    kind = type(value)
+    is_number = hasattr(kind, "__float__") or hasattr(kind, "__index__")
+    if not is_number or isinstance(value, str | bytes) or kind.__name__ in ("bool", "bool_"):
         raise ScoreError(f"the score must be a number, got {_shown(value)}")
     try:
         number = float(value)  # type: ignore[arg-type]

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from engines.data.datasets import Dataset
 from engines.data.splits import Fold, Split
 from engines.errors import HyperionError
-from engines.study.location import make_private_folder
+from engines.files import make_private_folder
+
+if TYPE_CHECKING:
+    # pandas comes with it, 0.3 s that a worker does not need.
+    from engines.data.datasets import Dataset
 
 FILE = "data.npz"
 
@@ -67,7 +72,8 @@ def write_snapshot(folder: Path, dataset: Dataset, split: Split) -> None:
 def read_snapshot(folder: Path) -> Snapshot:
     """Read it back. Raises HyperionError if it is missing or damaged."""
     try:
-        with np.load(folder / FILE, allow_pickle=False) as arrays:
+        # Opened here: np.load leaves a file open that turns out to be damaged.
+        with open(folder / FILE, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             meta = json.loads(str(arrays["meta"]))
             folds = tuple(
                 Fold(arrays[f"train{i}"], arrays[f"valid{i}"]) for i in range(meta["folds"])
@@ -80,7 +86,7 @@ def read_snapshot(folder: Path) -> Snapshot:
                     meta["ordered"], arrays["search"], arrays["held_out"], folds, meta["embargo"]
                 ),
             )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise HyperionError(
             f"The data of this experiment can't be read from {folder / FILE} ({error}): "
             "start it again from its source."

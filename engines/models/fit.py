@@ -50,7 +50,7 @@ def _preparation(scale: bool, categories: dict[int, int]) -> Any:
     ]
     if categories:
         codes = make_pipeline(
-            SimpleImputer(strategy="constant", fill_value=-1.0),
+            SimpleImputer(strategy="constant", fill_value=-1.0, keep_empty_features=True),
             OneHotEncoder(handle_unknown="ignore", sparse_output=False, max_categories=50),
         )
         steps.append(("codes", codes, sorted(categories)))
@@ -71,6 +71,8 @@ def fit(estimator: Any, X: Floats, y: Floats) -> Any:
     """Fit quietly: a model that has not converged is judged by its score, not by a warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
+        # A network that keeps rows for itself has fewer than the number that capped its batch.
+        warnings.filterwarnings("ignore", "Got `batch_size` less than 1 or larger", UserWarning)
         return estimator.fit(X, y)
 
 

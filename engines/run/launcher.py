@@ -8,7 +8,8 @@ import sys
 import time
 
 from engines.errors import HyperionError
-from engines.study.location import Location, make_private_folder
+from engines.files import make_private_folder
+from engines.study.location import Location
 from engines.study.locks import runner_pid
 
 

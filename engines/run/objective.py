@@ -104,8 +104,9 @@ def load(described: dict[str, Any]) -> Callable[[Any], Any]:
             raise BadInput(f"{path} is no longer there.")
         sys.path.append(str(path.parent))
         spec = importlib.util.spec_from_file_location(f"hyperion_objective_{path.stem}", path)
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module
         spec.loader.exec_module(module)
-    return getattr(module, described["function"])  # type: ignore[no-any-return]
+    return getattr(module, described["function"])

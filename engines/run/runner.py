@@ -20,9 +20,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engines.clock import boot_seconds
+from engines.files import make_private_folder
 from engines.run.process import boot_id, is_same_process, kill_group, memory_mib, start_ticks
 from engines.study import supervision
-from engines.study.location import Location, make_private_folder
+from engines.study.location import Location
 from engines.study.locks import take_runner_lock
 from engines.study.sqlite import connect_to_write, writing
 from engines.study.states import FINAL
@@ -192,9 +193,7 @@ class Runner:
             del self.hands[worker_id]
             self.count_quick_death(hand, code, held is not None)
 
-    def settle(
-        self, connection: sqlite3.Connection, hand: Hand, held: Held, code: int
-    ) -> None:
+    def settle(self, connection: sqlite3.Connection, hand: Hand, held: Held, code: int) -> None:
         """Decide what becomes of the trial that a dead worker held."""
         seen = hand.trial is not None and hand.trial.trial_id == held.trial_id
         took = boot_seconds() - hand.since if seen else None
@@ -206,9 +205,7 @@ class Runner:
             supervision.requeue(connection, self.experiment_id, held, why)
         elif held.crashes >= CRASHES:
             message = f"{ended}, {CRASHES + 1} times"
-            supervision.fail(
-                connection, self.experiment_id, held, "WorkerCrashed", message, took
-            )
+            supervision.fail(connection, self.experiment_id, held, "WorkerCrashed", message, took)
         else:
             supervision.requeue(connection, self.experiment_id, held, ended, crashed=True)
 
@@ -243,7 +240,9 @@ class Runner:
             elif outlook.trial_time_s is not None and now - hand.since > outlook.trial_time_s:
                 limit = f"{outlook.trial_time_s:g} s"
                 self.kill(hand, ("TimeLimit", f"took longer than --trial-time {limit}"))
-            elif outlook.trial_memory_mib is not None and now - hand.memory_checked > MEMORY_EVERY_S:
+            elif (
+                outlook.trial_memory_mib is not None and now - hand.memory_checked > MEMORY_EVERY_S
+            ):
                 hand.memory_checked = now
                 used = memory_mib(hand.process.pid)
                 if used > outlook.trial_memory_mib:

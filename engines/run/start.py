@@ -18,6 +18,7 @@ from engines.study.experiments import (
     DatasetPlan,
     ExperimentPlan,
     StudyPlan,
+    check_name,
     create_or_extend,
 )
 from engines.study.location import Location
@@ -80,6 +81,8 @@ def _plan(request: Request) -> ExperimentPlan:
 
 
 def _check_words(request: Request) -> None:
+    if request.name is not None:
+        check_name(request.name)
     if request.task is not None and request.task not in TASKS:
         raise BadInput(
             f"--task {request.task} is not available in this version: {' or '.join(TASKS)} is."

@@ -109,7 +109,6 @@ class Worker:
         except TrialTaken as taken:
             logging.warning("%s", taken)
 
-
     def handle(self, job: Job) -> StudyHandle:
         """The study's sampler and seed, made once."""
         if job.study_id not in self.handles:

@@ -34,7 +34,11 @@ class ResumableTPE(TPESampler):
         return super().sample_relative(study, trial, search_space)
 
     def sample_independent(
-        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
     ) -> Any:
         seed = derive(self._study_seed, trial.number, param_name)
         self._rng.rng.seed(seed)
@@ -50,7 +54,11 @@ class ResumableRandom(RandomSampler):
         self._study_seed = seed
 
     def sample_independent(
-        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
     ) -> Any:
         self._rng.rng.seed(derive(self._study_seed, trial.number, param_name))
         return super().sample_independent(study, trial, param_name, param_distribution)

@@ -72,7 +72,9 @@ def claim(
         for study in studies:
             if _may_close(study, counts[study.study_id]):
                 study.closing_worker = worker_id
-                return Job("closing", study.study_id, _name(experiment, study), study.model, study.space)
+                return Job(
+                    "closing", study.study_id, _name(experiment, study), study.model, study.space
+                )
     return None
 
 
@@ -164,9 +166,7 @@ def _take_trial(
     return row
 
 
-def _trial_job(
-    session: Session, storage: HyperionStorage, study: StudyRow, row: TrialRow
-) -> Job:
+def _trial_job(session: Session, storage: HyperionStorage, study: StudyRow, row: TrialRow) -> Job:
     experiment = session.get_one(ExperimentRow, study.experiment_id)
     again = f", put back {row.requeues} times before" if row.requeues else ""
     _log(session, study, f"started{again}", events.TRIAL_STARTED, row.number)
@@ -198,7 +198,7 @@ def find_same(
             .order_by(TrialRow.number)
             .limit(1)
         ).first()
-    return (row[0], row[1]) if row is not None else None
+    return (row[0], float(row[1] or 0.0)) if row is not None else None
 
 
 def close_study(

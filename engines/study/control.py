@@ -163,7 +163,7 @@ def retry(
                 (study.study_id,),
             )
         }
-        wanted = list(numbers) or sorted(failed)
+        wanted = list(dict.fromkeys(numbers)) or sorted(failed)
         if strange := [number for number in wanted if number not in failed]:
             raise BadInput(
                 f"{study.name}: trial {strange[0]} did not fail, or was retried already; failed "
@@ -183,9 +183,7 @@ def retry(
     return created
 
 
-def _copy_trial(
-    connection: sqlite3.Connection, study_id: int, trial_id: int, number: int
-) -> int:
+def _copy_trial(connection: sqlite3.Connection, study_id: int, trial_id: int, number: int) -> int:
     """A WAITING trial with the parameters of another one; returns its number."""
     new_number = connection.execute(
         "SELECT count(*) FROM trials WHERE study_id = ?", (study_id,)

@@ -80,7 +80,12 @@ class ExperimentPlan:
 
 def check_name(name: str) -> str:
     """`name` if it can name an experiment. Raises BadInput otherwise."""
-    if not 1 <= len(name) <= MAX_NAME or not name.isprintable() or "/" in name or name != name.strip():
+    if (
+        not 1 <= len(name) <= MAX_NAME
+        or not name.isprintable()
+        or "/" in name
+        or name != name.strip()
+    ):
         raise BadInput(
             f"--name {name[:40]!r} can't name an experiment: use 1 to {MAX_NAME} printable "
             "characters without a slash."
@@ -180,7 +185,7 @@ def _require_same(session: Session, row: ExperimentRow, plan: ExperimentPlan) ->
     before = {
         "data": dataset.sha256[:12] if dataset else None,
         "target": dataset.target if dataset else None,
-        "objective": (row.objective or {}).get("sha256"),
+        "objective": _identity(row.objective),
         "task": row.task,
         "split": row.split,
         "metric": row.metric,
@@ -191,7 +196,7 @@ def _require_same(session: Session, row: ExperimentRow, plan: ExperimentPlan) ->
     after = {
         "data": plan.dataset.sha256[:12] if plan.dataset else None,
         "target": plan.dataset.target if plan.dataset else None,
-        "objective": (plan.objective or {}).get("sha256"),
+        "objective": _identity(plan.objective),
         "task": plan.task,
         "split": plan.split,
         "metric": plan.metric,
@@ -205,6 +210,13 @@ def _require_same(session: Session, row: ExperimentRow, plan: ExperimentPlan) ->
             f"Experiment `{row.name}` exists and is not comparable: {'; '.join(differences)}. "
             "Take another --name, or the same settings."
         )
+
+
+def _identity(objective: dict[str, Any] | None) -> str | None:
+    """What makes two objectives the same: the code and which function of it."""
+    if objective is None:
+        return None
+    return f"{objective['function']} in {objective['sha256'][:12]}"
 
 
 def _add_studies(
@@ -255,7 +267,7 @@ def _add_study(
     direction = (
         StudyDirection.MAXIMIZE if experiment.direction == "maximize" else StudyDirection.MINIMIZE
     )
-    study = models.StudyModel(
+    study: Any = models.StudyModel(
         study_name=f"{experiment.name}/{plan.model}",
         directions=[models.StudyDirectionModel(objective=0, direction=direction)],
     )

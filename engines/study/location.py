@@ -1,10 +1,10 @@
 """Where things lie: the store's file and the folder beside it. No other module builds a path.
 
-    studies.db                          the store
-    studies.db.d/init.lock              held while the file is created or migrated
-    studies.db.d/run/<id>/runner.lock   held by the runner of experiment <id>
-    studies.db.d/logs/<id>/             runner.log and one log a worker slot
-    studies.db.d/data/<id>/             the data of the experiment as the workers read it
+studies.db                          the store
+studies.db.d/init.lock              held while the file is created or migrated
+studies.db.d/run/<id>/runner.lock   held by the runner of experiment <id>
+studies.db.d/logs/<id>/             runner.log and one log a worker slot
+studies.db.d/data/<id>/             the data of the experiment as the workers read it
 """
 
 from __future__ import annotations
@@ -48,14 +48,6 @@ class Location:
     def data(self, experiment_id: int) -> Path:
         """The folder of an experiment's data snapshot."""
         return self.side / "data" / str(experiment_id)
-
-
-def make_private_folder(path: Path) -> Path:
-    """Create `path` and its parents for the owner alone (0700) and return it."""
-    for folder in [*reversed(path.parents), path]:
-        if not folder.exists():
-            folder.mkdir(mode=0o700, exist_ok=True)
-    return path
 
 
 def home(environment: Mapping[str, str] | None = None) -> Path:

@@ -16,7 +16,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from engines.study.location import Location, make_private_folder
+from engines.files import make_private_folder
+from engines.study.location import Location
 
 # struct flock: Linux puts type and whence first, macOS puts them last.
 _FLOCK = "hhqqi4x" if sys.platform.startswith("linux") else "qqihh"

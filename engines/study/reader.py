@@ -472,5 +472,3 @@ def _match(name: str, names: list[str], what: str) -> list[str]:
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f": did you mean {' or '.join(close)}?" if close else ": see `hyperion-tui list`."
     raise BadInput(f"No {what} `{name}`{hint}")
-
-

@@ -112,7 +112,7 @@ class Experiment:
 
     @property
     def progress(self) -> float:
-        """The part of the budget that is used, in [0, 1]: trials, or time where there is no goal."""
+        """The used part of the budget, in [0, 1]: of trials, or of time where there is no goal."""
         if self.goal:
             return min(1.0, self.finished / self.goal)
         if self.time_limit_s:

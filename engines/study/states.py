@@ -55,6 +55,9 @@ def study_state(
         return "failed"
     if want == "cancel":
         return "pausing" if counts.running else "cancelled"
+    if want == "pause" and not closed:
+        # A pause also holds back the settling of an end that was reached meanwhile.
+        return "pausing" if counts.running else "paused"
     if counts.reached or ended_by is not None:
         return "done" if closed else "running"
     if want == "stop":

@@ -174,7 +174,7 @@ class HyperionStorage(RDBStorage):
         if state == TrialState.RUNNING:
             return self._claim_waiting(trial_id)
         with self.transaction(durable=state.is_finished()) as session:
-            trial = models.TrialModel.find_or_raise_by_id(trial_id, session)
+            trial: Any = models.TrialModel.find_or_raise_by_id(trial_id, session)
             self.check_trial_is_updatable(trial_id, trial.state)
             row = self._held_row(session, trial)
             for objective, value in enumerate(values or ()):
@@ -191,7 +191,7 @@ class HyperionStorage(RDBStorage):
     def _claim_waiting(self, trial_id: int) -> bool:
         """WAITING -> RUNNING for one caller only; False for everybody else."""
         with self.transaction() as session:
-            trial = models.TrialModel.find_or_raise_by_id(trial_id, session)
+            trial: Any = models.TrialModel.find_or_raise_by_id(trial_id, session)
             self.check_trial_is_updatable(trial_id, trial.state)
             return self.take_waiting(session, trial_id) is not None
 
@@ -210,12 +210,13 @@ class HyperionStorage(RDBStorage):
         if result.rowcount == 0:  # type: ignore[attr-defined]
             return None
         session.expire_all()
+        self._holders.pop(trial_id, None)  # of an earlier attempt, which was put back
         row = self._held_row(session, models.TrialModel.find_or_raise_by_id(trial_id, session))
         row.state = "RUNNING"
         row.started_at = utc_now()
         return row
 
-    def _held_row(self, session: Session, trial: models.TrialModel) -> TrialRow:
+    def _held_row(self, session: Session, trial: Any) -> TrialRow:
         """Our row of a trial, made now if stock Optuna created the trial.
 
         Raises TrialTaken if this process claimed the trial and no longer holds it.
@@ -252,7 +253,7 @@ class HyperionStorage(RDBStorage):
             )
 
 
-def _new_row(trial: models.TrialModel) -> TrialRow:
+def _new_row(trial: Any) -> TrialRow:
     running = trial.state == TrialState.RUNNING
     return TrialRow(
         trial_id=trial.trial_id,

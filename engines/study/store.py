@@ -17,8 +17,9 @@ from optuna.storages._rdb import models
 from sqlalchemy import event
 
 from engines.errors import StoreUnavailable
+from engines.files import make_private_folder
 from engines.study import migrations
-from engines.study.location import Location, locate, make_private_folder
+from engines.study.location import Location, locate
 from engines.study.locks import init_lock, living_runners
 from engines.study.sqlite import explain
 from engines.study.storage import HyperionStorage, connect
@@ -66,7 +67,7 @@ def _is_prepared(location: Location) -> bool:
     with contextlib.closing(connect(str(location.path))) as connection:
         rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         names = {row[0] for row in rows}
-        if names and not names & {"studies", "hx_migration"}:
+        if names and "hx_migration" not in names and not names >= {"studies", "trials"}:
             raise StoreUnavailable(
                 f"{location.path} is a database of something else "
                 f"({', '.join(sorted(names)[:3])}): name another file with --store; "

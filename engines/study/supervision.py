@@ -147,9 +147,7 @@ def requeue(
     ).rowcount
     if not changed:
         return
-    connection.execute(
-        "DELETE FROM trial_intermediate_values WHERE trial_id = ?", (held.trial_id,)
-    )
+    connection.execute("DELETE FROM trial_intermediate_values WHERE trial_id = ?", (held.trial_id,))
     connection.execute(
         "UPDATE hx_trial SET state = 'WAITING', worker_id = NULL, started_at = NULL, "
         "requeues = requeues + 1, crashes = crashes + ? WHERE trial_id = ?",
@@ -187,9 +185,7 @@ def fail(
         (utc_now(), duration_s, error_class, message, held.trial_id),
     )
     event = trial_ended("FAIL", None, duration_s, _Failure(error_class, message))
-    add_event(
-        connection, experiment_id, event["kind"], event["text"], held.study_id, held.number
-    )
+    add_event(connection, experiment_id, event["kind"], event["text"], held.study_id, held.number)
 
 
 def sweep(connection: sqlite3.Connection, experiment_id: int, why: str) -> int:
@@ -254,7 +250,9 @@ def end_worker(connection: sqlite3.Connection, worker_id: int, reason: str) -> N
     )
 
 
-def living_workers(connection: sqlite3.Connection, experiment_id: int) -> list[tuple[int, int, str]]:
+def living_workers(
+    connection: sqlite3.Connection, experiment_id: int
+) -> list[tuple[int, int, str]]:
     """(pid, start ticks, boot id) of the workers that nobody has seen end."""
     return [
         (row["pid"], row["start_ticks"], row["boot_id"])

@@ -73,8 +73,10 @@ def data_list(arguments: argparse.Namespace, _: Location) -> int:
     print_table(
         ["name", "rows", "columns", "target", "order", "licence", "what it is"],
         [
-            [s.name, s.rows, s.columns, s.target, "in time" if s.ordered else "none"]
-            + [s.licence, s.description]
+            [
+                *(s.name, s.rows, s.columns, s.target, "in time" if s.ordered else "none"),
+                *(s.licence, s.description),
+            ]
             for s in sets
         ],
     )

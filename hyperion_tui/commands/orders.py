@@ -12,6 +12,7 @@ from engines.study.location import Location
 from engines.study.reader import Reader
 from engines.study.records import Experiment, Study
 from engines.study.sqlite import connect_to_write, writing
+from engines.study.states import FINAL
 from hyperion_tui.output import print_json, talk
 
 Pairs = list[tuple[Experiment, Study]]
@@ -43,7 +44,7 @@ def resume(arguments: argparse.Namespace, location: Location) -> int:
         )
         _forgive(location, experiment)
     pairs = _find(location, arguments.name)
-    if any(study.state not in control.FINAL for _, study in pairs):
+    if any(study.state not in FINAL for _, study in pairs):
         names += control.order(location, pairs, "run")
     elif not names:
         _refuse(pairs)

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from engines.analysis.report import experiment_document, verdict
 from engines.errors import HyperionError
@@ -66,7 +67,7 @@ def run(arguments: argparse.Namespace, location: Location) -> int:
     return 0 if any(study.best for study in experiment.studies) else 1
 
 
-def _or_environment(value, name, parse):  # type: ignore[no-untyped-def]
+def _or_environment(value, name, parse):
     return value if value is not None else options.from_environment(name, parse)
 
 
@@ -80,7 +81,8 @@ def describe_start(experiment: Experiment) -> Iterator[str]:
         )
         held_out = f"{split['held_out_rows']} rows held out"
         order = f" in time order, embargo {split['embargo_rows']} rows" if split["ordered"] else ""
-        yield f"split: {split['folds']} {split['kind']} on {split['search_rows']} rows, {held_out}{order}"
+        folds = f"{split['folds']} {split['kind']} on {split['search_rows']} rows"
+        yield f"split: {folds}, {held_out}{order}"
         for notice in data.notices:
             yield f"note: {notice}"
     else:
@@ -120,7 +122,7 @@ def watch(reader: Reader, location: Location, experiment_id: int) -> Experiment:
 
 
 @contextlib.contextmanager
-def _progress():  # type: ignore[no-untyped-def]
+def _progress():
     """A function that shows an experiment: bars on a terminal, a line a study elsewhere."""
     if not sys.stderr.isatty():
         reported: set[int] = set()
@@ -204,7 +206,7 @@ def print_result(
 
 def print_ranking(experiment: Experiment) -> None:
     """Studies from best to worst, baselines among them, and the verdict below."""
-    rows: list[tuple[float | None, list[object]]] = []
+    rows: list[tuple[float | None, list[Any]]] = []
     for study in experiment.studies:
         best = study.best
         selection = best.selection_score if best else None
@@ -218,8 +220,10 @@ def print_ranking(experiment: Experiment) -> None:
         rows.append(
             (
                 baseline.selection_score,
-                [baseline.name, baseline.selection_score, baseline.held_out_score]
-                + [text.ABSENT, "baseline", text.ABSENT],
+                [
+                    *(baseline.name, baseline.selection_score, baseline.held_out_score),
+                    *(text.ABSENT, "baseline", text.ABSENT),
+                ],
             )
         )
     sign = -1.0 if experiment.maximize else 1.0

@@ -106,12 +106,12 @@ def trials(arguments: argparse.Namespace, location: Location) -> int:
     if arguments.json:
         print_json([trial_document(trial) for trial in listed])
         return 0
-    names = list(dict.fromkeys(name for trial in listed for name in trial.params))
+    columns = list(dict.fromkeys(name for trial in listed for name in trial.params))
     print_table(
-        ["number", "state", "value", "time", "worker", *names, "error"],
+        ["number", "state", "value", "time", "worker", *columns, "error"],
         [
             [t.number, t.state, t.value, text.duration(t.duration_s), t.worker]
-            + [text.parameter(t.params[n]) if n in t.params else None for n in names]
+            + [text.parameter(t.params[n]) if n in t.params else None for n in columns]
             + [t.error]
             for t in listed
         ],
@@ -155,7 +155,8 @@ def compare(arguments: argparse.Namespace, location: Location) -> int:
     if len(groups) > 1 and arguments.names:
         questions = "; ".join(group.question for group in groups)
         raise NotComparable(
-            f"These answer {len(groups)} different questions, so they are ranked apart: {questions}."
+            f"These answer {len(groups)} different questions, so they are ranked apart: "
+            f"{questions}."
         )
     return 0
 
@@ -170,7 +171,7 @@ def _pairs(reader: Reader, names: list[str]) -> list[tuple[Experiment, Study]]:
     return list(found.values())
 
 
-def print_group(group: Group, params_of, *, only_changed: bool) -> None:  # type: ignore[no-untyped-def]
+def print_group(group: Group, params_of, *, only_changed: bool) -> None:
     """One ranked table of studies that answer the same question."""
     print(text.clean(f"{group.question}"))
     params = [params_of(study) for _, study in group.rows]

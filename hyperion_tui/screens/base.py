@@ -48,6 +48,7 @@ class View(Screen[None]):
     """A full screen: a body, a status line and a hint line."""
 
     SCOPES: tuple[str, ...] = ()
+    AUTO_FOCUS = ""
 
     @property
     def hyperion(self) -> HyperionApp:
@@ -97,6 +98,7 @@ class Dialog(ModalScreen[Result], Generic[Result]):
     """A box in the middle of the screen; escape closes it without an answer."""
 
     BINDINGS = [Binding("escape", "cancel", show=False)]
+    AUTO_FOCUS = ""
     KEYS = "esc cancel"
     TITLE_STYLE = ""
 

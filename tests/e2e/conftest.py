@@ -48,7 +48,16 @@ class World:
     def hyperion(self, *words: str, check: int | None = 0, **env: str) -> Any:
         """Run a command with --json; returns its document, after checking the exit code."""
         done = subprocess.run(
-            [sys.executable, "-P", "-m", "hyperion_tui", *words, "--store", str(self.store), "--json"],
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                "hyperion_tui",
+                *words,
+                "--store",
+                str(self.store),
+                "--json",
+            ],
             capture_output=True,
             text=True,
             timeout=150,

@@ -51,7 +51,7 @@ def test_stock_optuna_reads_the_same_trials(world: World) -> None:
 
 def test_after_kill_9_of_everything_resume_brings_exactly_the_total(world: World) -> None:
     world.hyperion(
-        *("run", "ridge", "random_forest", "--data", "diabetes", "--name", "e"),
+        *("run", "svr", "lightgbm", "--data", "diabetes", "--name", "e"),
         *("--trials", "25", "--workers", "2", "--detach"),
     )
 
@@ -104,7 +104,7 @@ def test_one_worker_gives_the_same_table_however_often_it_is_killed(
 
 def test_a_dead_worker_is_replaced_and_its_trial_runs_again(world: World) -> None:
     world.hyperion(
-        *("run", "random_forest", "--data", "diabetes", "--name", "e"),
+        *("run", "lightgbm", "--data", "diabetes", "--name", "e"),
         *("--trials", "12", "--workers", "1", "--detach"),
     )
     wait_until(lambda: world.finished() >= 3 and world.workers(), "a worker at work")
@@ -118,8 +118,8 @@ def test_a_dead_worker_is_replaced_and_its_trial_runs_again(world: World) -> Non
 
 def test_a_paused_experiment_has_no_process_and_resumes_to_its_total(world: World) -> None:
     world.hyperion(
-        *("run", "random_forest", "--data", "diabetes", "--name", "e"),
-        *("--trials", "15", "--workers", "2", "--detach"),
+        *("run", "lightgbm", "--data", "diabetes", "--name", "e"),
+        *("--trials", "60", "--workers", "2", "--detach"),
     )
     wait_until(lambda: world.finished() >= 2, "two finished trials")
 
@@ -128,15 +128,15 @@ def test_a_paused_experiment_has_no_process_and_resumes_to_its_total(world: Worl
     wait_until(lambda: world.runner() is None, "the runner to leave")
     paused_at = world.finished()
 
-    assert paused_at < 15
+    assert paused_at < 60
     assert world.ask("SELECT count(*) FROM trials WHERE state = 'RUNNING'") == [(0,)]
     assert world.hyperion("show", "e")["studies"][0]["best"]["held_out_score"] is None
     assert not world.workers()
 
-    world.hyperion("resume", "e", "--trials", "18")
+    world.hyperion("resume", "e", "--trials", "63")
     wait_until(lambda: world.state("e") == "done", "the experiment to end")
 
-    assert world.finished() == 18
+    assert world.finished() == 63
 
 
 def test_stop_is_final_and_opens_the_held_out_part(world: World) -> None:

@@ -23,7 +23,10 @@ R2 = METRICS["r2"]
 def defaults(name: str, data: Snapshot) -> tuple[Any, dict[str, Any]]:
     spec = catalogue.find(name)
     facts = {"train_rows": data.train_rows, "columns": data.X.shape[1]}
-    return spec, spec.space.bind(facts).clip(spec.defaults)
+    params = spec.space.bind(facts).clip(spec.defaults)
+    if "n_estimators" in params:
+        params["n_estimators"] = 10  # enough to tell two fits apart
+    return spec, params
 
 
 def one_fold(data: Snapshot, fold: Fold) -> Snapshot:
@@ -177,7 +180,7 @@ def test_a_category_that_training_never_saw_is_no_error() -> None:
     assert np.isfinite(fit.predict(model, unseen)).all()
 
 
-@pytest.mark.parametrize("name", ["ridge", "lightgbm"])
+@pytest.mark.parametrize("name", ["ridge", "random_forest"])
 def test_columns_without_a_single_value_are_no_error(name: str) -> None:
     data = snapshot(columns=4, categories=3)
     X = data.X.copy()

@@ -7,16 +7,18 @@ so `alpha`, `epsilon` and `C` mean the same on every data set.
 
 from __future__ import annotations
 
-from engines.models.spec import ModelSpec
-from engines.search.space import Choice, Derived, Float, Int, Space
+from typing import Any
 
-_FOREST = {
+from engines.models.spec import ModelSpec
+from engines.search.space import Choice, Derived, Float, Int, Parameter, Space
+
+_FOREST: dict[str, Parameter] = {
     "n_estimators": Int(50, 500, log=True),
     "max_features": Float(0.1, 1.0),
     "min_samples_leaf": Int(1, 80, log=True, at_most="train_rows"),
     "max_depth": Choice((None, 4, 8, 16, 32)),
 }
-_FOREST_DEFAULTS = {
+_FOREST_DEFAULTS: dict[str, Any] = {
     "n_estimators": 100,
     "max_features": 1.0,
     "min_samples_leaf": 1,
@@ -126,9 +128,7 @@ MODELS = (
                 "kernel": Choice(("rbf", "linear", "poly", "sigmoid")),
                 "C": Float(2**-5, 2**7, log=True),
                 "epsilon": Float(1e-3, 1.0, log=True),
-                "gamma": Float(
-                    2**-15, 8.0, log=True, when={"kernel": ("rbf", "poly", "sigmoid")}
-                ),
+                "gamma": Float(2**-15, 8.0, log=True, when={"kernel": ("rbf", "poly", "sigmoid")}),
                 "degree": Int(2, 4, when={"kernel": ("poly",)}),
                 "coef0": Float(-1.0, 1.0, when={"kernel": ("poly", "sigmoid")}),
             }

@@ -1,0 +1,70 @@
+"""Keys in, text out: drives the app without a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+
+from textual.pilot import Pilot
+
+from engines.study.location import Location
+from hyperion_tui.app import HyperionApp
+
+
+class Seat:
+    """Somebody in front of the app."""
+
+    def __init__(self, app: HyperionApp, pilot: Pilot[None]) -> None:
+        self.app = app
+        self.pilot = pilot
+
+    def lines(self) -> list[str]:
+        """What the top screen shows, line by line; a dialog is drawn without what is below."""
+        strips = self.app.screen._compositor.render_strips()
+        return ["".join(segment.text for segment in strip).rstrip() for strip in strips]
+
+    def text(self) -> str:
+        return "\n".join(self.lines())
+
+    def line(self, part: str) -> str:
+        """The first line that contains `part`."""
+        found = [line for line in self.lines() if part in line]
+        assert found, f"{part!r} is not on the screen:\n{self.text()}"
+        return found[0]
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+        await self.pilot.pause()
+
+    async def type(self, words: str) -> None:
+        await self.press(*("space" if c == " " else c for c in words))
+
+    async def until(self, condition: Callable[[], object], what: str = "") -> None:
+        """Wait for something to become true; fails with what is on the screen."""
+        deadline = time.monotonic() + 10.0
+        while not condition():
+            assert time.monotonic() < deadline, f"{what} never came:\n{self.text()}"
+            await self.pilot.pause(0.01)
+        await self.pilot.pause()
+
+    async def sees(self, part: str) -> None:
+        """Wait until the screen shows `part`."""
+        await self.until(lambda: part in self.text(), repr(part))
+
+    async def misses(self, part: str) -> None:
+        """Wait until the screen no longer shows `part`."""
+        await self.until(lambda: part not in self.text(), f"the end of {part!r}")
+
+
+@contextlib.asynccontextmanager
+async def sitting(
+    location: Location, size: tuple[int, int] = (120, 40), *, settle: bool = True
+) -> AsyncIterator[Seat]:
+    """The app on a store, in a terminal of `size`; its first picture has been drawn."""
+    app = HyperionApp(location)
+    async with app.run_test(size=size) as pilot:
+        seat = Seat(app, pilot)
+        if settle and location.path.exists():
+            await seat.until(lambda: app.snapshot.experiments, "the first snapshot")
+        yield seat
