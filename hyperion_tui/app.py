@@ -218,20 +218,16 @@ class HyperionApp(App[None]):
             self.exit()
             return
         number = text.plural(len(targets), "study", "studies")
-        question = (
-            f"Stop {number} of this store for good and leave?\n\nRunning trials are finished."
-        )
-        self.push_screen(
-            Confirm("Stop everything", question, "Stop all", "Keep running"),
-            lambda yes: (
+        question = (f"Stop {number} of this store for good and leave?", "What runs is finished.")
+
+        def answered(yes: bool | None) -> None:
+            if yes:
                 self.in_thread(
                     lambda: orders.stop_everything(location, experiments),
                     lambda told: self.exit(message=Text(told)),
                 )
-                if yes
-                else None
-            ),
-        )
+
+        self.push_screen(Confirm("Stop everything", question, "Stop all", "Keep it"), answered)
 
     def action_interrupt(self) -> None:
         """ctrl+c: leave when it comes twice."""

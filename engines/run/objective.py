@@ -49,6 +49,7 @@ def describe(reference: str) -> dict[str, Any]:
         raise BadInput(f"{path} defines no `{function}`{nearest(function, names)}.")
     return {
         "reference": reference,
+        "file": str(path),
         "path": str(path) if source.endswith(".py") else None,
         "module": None if source.endswith(".py") else source,
         "function": function,
@@ -87,11 +88,26 @@ def _defined_names(tree: ast.Module) -> list[str]:
     return names
 
 
+def difference(described: dict[str, Any]) -> str | None:
+    """What has happened to an objective's file since the experiment began, or None."""
+    path = Path(described["file"])
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        return f"{path} can't be read any more ({error.strerror})"
+    if hashlib.sha256(content).hexdigest() != described["sha256"]:
+        return f"{path} has changed since this experiment began: run it under another --name"
+    return None
+
+
 def load(described: dict[str, Any]) -> Callable[[Any], Any]:
     """Import the objective, in a worker. Its own folder comes last on the path, ours first.
 
-    Raises whatever the user's code raises, and BadInput if its file is no longer there.
+    Raises whatever the user's code raises, and BadInput if its file is gone or has changed:
+    trials of two programs must not stand in one table.
     """
+    if (changed := difference(described)) is not None:
+        raise BadInput(changed)
     folder = described["folder"]
     if os.path.isdir(folder):
         os.chdir(folder)
@@ -100,8 +116,6 @@ def load(described: dict[str, Any]) -> Callable[[Any], Any]:
         module = importlib.import_module(described["module"])
     else:
         path = Path(described["path"])
-        if not path.is_file():
-            raise BadInput(f"{path} is no longer there.")
         sys.path.append(str(path.parent))
         spec = importlib.util.spec_from_file_location(f"hyperion_objective_{path.stem}", path)
         assert spec is not None

@@ -85,6 +85,7 @@ class Runner:
             runner_id = supervision.add_runner(connection, self.experiment_id)
         self.kill_leftovers()
         with self.write() as connection:
+            supervision.adopt_foreign_trials(connection, self.experiment_id)
             supervision.sweep(connection, self.experiment_id, "its runner died")
             if deaths >= DEATHS:
                 log = self.location.logs(self.experiment_id) / "runner.log"

@@ -15,6 +15,7 @@ from statistics import fmean
 from typing import Any, Protocol
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from engines.data.scoring import finite
@@ -25,7 +26,7 @@ from engines.search.sampler import make_sampler
 from engines.search.seeds import derive, params_hash
 from engines.search.space import Space
 from engines.study.claims import Job, find_same
-from engines.study.storage import Ending, HyperionStorage
+from engines.study.storage import Ending, HyperionStorage, TrialTaken
 
 TRACEBACK_CHARACTERS = 4000
 
@@ -138,7 +139,11 @@ def _run(
         # The objective forked and the copy came back: it must not tell the trial's end as well.
         os._exit(0)
     storage.attach(job.trial_id, _ending(attempt, error))
-    study.tell(job.number if job.number is not None else -1, value, state=state)
+    try:
+        study.tell(job.number if job.number is not None else -1, value, state=state)
+    except (ValueError, UpdateFinishedTrialError) as gone:
+        # It was put back or ended while it ran here: what was measured is not this worker's to tell.
+        raise TrialTaken(f"Trial {job.number} was given to another worker.") from gone
     return state
 
 

@@ -115,10 +115,15 @@ def _may_close(study: StudyRow, counts: Counts) -> bool:
 
 def _rules_end(session: Session, experiment: ExperimentRow, study: StudyRow) -> bool:
     """Apply the stopping rules to a study before it gets another trial."""
+    begun = study.rules_from or 0  # told to go on, it gets its patience once more
     latest = session.execute(
         select(TrialRow.state, TrialRow.error_class, TrialRow.error_message)
-        .where(TrialRow.study_id == study.study_id, TrialRow.state.in_(FINISHED))
-        .order_by(TrialRow.finished_at.desc())
+        .where(
+            TrialRow.study_id == study.study_id,
+            TrialRow.state.in_(FINISHED),
+            TrialRow.number >= begun,
+        )
+        .order_by(TrialRow.number.desc())
         .limit(SAME_FAILURES)
     ).all()
     cause = repeated_cause([(row[0], row[1], row[2]) for row in latest])
@@ -129,12 +134,13 @@ def _rules_end(session: Session, experiment: ExperimentRow, study: StudyRow) -> 
     if experiment.patience is None:
         return False
     values = session.execute(
-        select(TrialRow.state, TrialRow.value)
+        select(TrialRow.state, TrialRow.value, TrialRow.number)
         .where(TrialRow.study_id == study.study_id, TrialRow.state.in_(FINISHED))
-        .order_by(TrialRow.finished_at, TrialRow.number)
+        .order_by(TrialRow.number)
     ).all()
-    if has_stalled(
-        [value if state == "COMPLETE" else None for state, value in values],
+    fresh = sum(number >= begun for _, _, number in values)
+    if fresh >= experiment.patience and has_stalled(
+        [value if state == "COMPLETE" else None for state, value, _ in values],
         maximize=experiment.direction == "maximize",
         patience=experiment.patience,
         min_improvement=experiment.min_improvement,

@@ -9,14 +9,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from engines.clock import utc_now
@@ -24,7 +23,8 @@ from engines.errors import BadInput, NotComparable
 from engines.search.space import Space
 from engines.study import events
 from engines.study.storage import HyperionStorage
-from engines.study.tables import DatasetRow, EventRow, ExperimentRow, StudyRow
+from engines.study.tables import DatasetRow, EventRow, ExperimentRow, StudyRow, TrialRow
+from engines.study.versions import library_versions
 
 MAX_NAME = 120
 
@@ -136,7 +136,7 @@ def _create(
         created_at=utc_now(),
         dataset_id=dataset_id,
         direction="maximize" if plan.maximize else "minimize",
-        versions=_versions(),
+        versions=library_versions(),
         time_used_s=0.0,
         failure=None,
         **{name: getattr(plan, name) for name in _PLAN_FIELDS},
@@ -166,18 +166,6 @@ def _free_name(session: Session, plan: ExperimentPlan) -> str:
     while f"{base}-{number}" in taken:
         number += 1
     return f"{base}-{number}"
-
-
-def _versions() -> dict[str, Any]:
-    """The libraries whose versions may change a score."""
-    names = ("optuna", "scikit-learn", "numpy", "xgboost-cpu", "xgboost", "lightgbm", "catboost")
-    found: dict[str, Any] = {}
-    for name in names:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def _require_same(session: Session, row: ExperimentRow, plan: ExperimentPlan) -> None:
@@ -255,6 +243,9 @@ def raise_goal(session: Session, row: StudyRow, goal: int | None) -> None:
     row.want, row.want_now = "run", False
     row.ended_by = row.failure = row.closed_at = row.held_out_note = None
     row.closing_worker = None
+    row.rules_from = session.scalar(
+        select(func.count()).where(TrialRow.study_id == row.study_id, TrialRow.state != "WAITING")
+    )
 
 
 def _add_study(

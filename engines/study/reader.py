@@ -375,6 +375,7 @@ def _experiment(
         time_limit_s=row["time_limit_s"],
         time_used_s=row["time_used_s"],
         failure=row["failure"],
+        versions=json.loads(row["versions"]),
         runner_pid=pid,
         studies=studies,
         baselines=baselines,

@@ -90,6 +90,7 @@ class Experiment:
     time_limit_s: float | None
     time_used_s: float
     failure: str | None
+    versions: dict[str, str]
     runner_pid: int | None
     studies: tuple[Study, ...]
     baselines: tuple[Baseline, ...] = ()

@@ -90,6 +90,10 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
     if not path.exists():
         raise StoreUnavailable(f"No store at {path}: start something with `hyperion-tui run`.")
     try:
+        require_database(path)
+    except OSError as error:
+        raise explain(error, path) from error
+    try:
         return _open_read_only(f"{path.as_uri()}?mode=ro")
     except sqlite3.OperationalError as error:
         wal = path.with_name(path.name + "-wal")
@@ -101,6 +105,17 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
             raise explain(error, path) from error
     except sqlite3.Error as error:
         raise explain(error, path) from error
+
+
+def require_database(path: Path) -> None:
+    """Raise StoreUnavailable unless a file is empty or begins as SQLite's files do.
+
+    SQLite itself takes a file of a few bytes for an empty one, and would write over it.
+    """
+    with open(path, "rb") as file:
+        head = file.read(16)
+    if head and head != b"SQLite format 3\0":
+        raise explain(sqlite3.DatabaseError("file is not a database"), path)
 
 
 def _open_read_only(uri: str) -> sqlite3.Connection:

@@ -21,7 +21,7 @@ from engines.files import make_private_folder
 from engines.study import migrations
 from engines.study.location import Location, locate
 from engines.study.locks import init_lock, living_runners
-from engines.study.sqlite import explain
+from engines.study.sqlite import explain, require_database
 from engines.study.storage import HyperionStorage, connect
 
 
@@ -53,6 +53,8 @@ def _prepare(location: Location) -> None:
             f"{path} can't be written: check its permissions, or name another with --store."
         )
     make_private_folder(path.parent)
+    if path.exists():
+        require_database(path)
     if path.exists() and path.stat().st_size and _is_prepared(location):
         return
     with init_lock(location):

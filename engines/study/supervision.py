@@ -188,6 +188,32 @@ def fail(
     add_event(connection, experiment_id, event["kind"], event["text"], held.study_id, held.number)
 
 
+def adopt_foreign_trials(connection: sqlite3.Connection, experiment_id: int) -> int:
+    """Give a row of ours to trials that stock Optuna wrote into our studies; returns how many.
+
+    Theirs count towards the goal as any other; what they ended since is copied as well.
+    """
+    added = connection.execute(
+        "INSERT INTO hx_trial (trial_id, study_id, number, state, requeues, crashes) "
+        "SELECT o.trial_id, o.study_id, o.number, o.state, 0, 0 FROM trials o "
+        "JOIN hx_study s ON s.study_id = o.study_id WHERE s.experiment_id = ? "
+        "AND NOT EXISTS (SELECT 1 FROM hx_trial t WHERE t.trial_id = o.trial_id)",
+        (experiment_id,),
+    ).rowcount
+    connection.execute(
+        "UPDATE hx_trial SET state = o.state, value = v.value, "
+        "started_at = replace(o.datetime_start, ' ', 'T') || '+00:00', "
+        "finished_at = replace(o.datetime_complete, ' ', 'T') || '+00:00', "
+        "duration_s = (julianday(o.datetime_complete) - julianday(o.datetime_start)) * 86400 "
+        "FROM trials o LEFT JOIN trial_values v ON v.trial_id = o.trial_id AND v.objective = 0 "
+        "WHERE o.trial_id = hx_trial.trial_id AND o.datetime_complete IS NOT NULL "
+        "AND hx_trial.finished_at IS NULL "
+        "AND o.study_id IN (SELECT study_id FROM hx_study WHERE experiment_id = ?)",
+        (experiment_id,),
+    )
+    return int(added)
+
+
 def sweep(connection: sqlite3.Connection, experiment_id: int, why: str) -> int:
     """Put back every RUNNING trial of an experiment and free its claims; returns how many.
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, Index, MetaData, UniqueConstraint
+from sqlalchemy import JSON, Index, MetaData, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -87,6 +87,8 @@ class StudyRow(HyperionTable):
     goal: finished trials wanted, None when only time ends the study.
     closed_at: when the study's end was settled; until then the held-out score is not shown.
     openings: how often the held-out part was opened for this study.
+    rules_from: the trial number from which stopping rules count, set when a study that had
+    ended is told to go on; None is the first.
     """
 
     __tablename__ = "hx_study"
@@ -108,6 +110,7 @@ class StudyRow(HyperionTable):
     held_out_number: Mapped[int | None]
     held_out_note: Mapped[str | None]
     openings: Mapped[int] = mapped_column(default=0)
+    rules_from: Mapped[int | None]
 
 
 class TrialRow(HyperionTable):
@@ -121,9 +124,12 @@ class TrialRow(HyperionTable):
     __tablename__ = "hx_trial"
     __table_args__ = (
         UniqueConstraint("study_id", "number", name="hx_trial_number"),
-        Index("hx_trial_state", "study_id", "state", "number"),
+        # Counting and adding up seconds by state reads this index alone.
+        Index("hx_trial_state", "study_id", "state", "duration_s"),
         Index("hx_trial_value", "study_id", "value"),
         Index("hx_trial_params", "study_id", "params_hash"),
+        # Who runs what, asked ten times a second: as small as the number of workers.
+        Index("hx_trial_running", "worker_id", sqlite_where=text("state = 'RUNNING'")),
     )
 
     trial_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)

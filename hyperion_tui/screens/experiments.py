@@ -63,7 +63,9 @@ class ExperimentsScreen(Upper, OrderingView):
         return self.query_one(ExperimentsTable)
 
     def on_mount(self) -> None:
-        self.table.empty_lines = ("There is no experiment yet: r on the main screen starts one.",)
+        self.table.explain_emptiness(
+            ["There is no experiment yet: r on the main screen starts one."]
+        )
         self.table.focus()
 
     def show_snapshot(self, snapshot: Snapshot) -> None:

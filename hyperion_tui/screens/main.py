@@ -9,7 +9,7 @@ from textual.widget import Widget
 
 from engines.models import catalogue
 from engines.study.records import Study
-from hyperion_tui import actions
+from hyperion_tui import actions, text
 from hyperion_tui.messages import Snapshot
 from hyperion_tui.orders import Target
 from hyperion_tui.screens.compare import CompareScreen
@@ -83,13 +83,19 @@ class MainScreen(OrderingView):
         experiment = snapshot.current
         self.query_one(ExperimentHeader).show(snapshot)
         self.models.show(experiment)
-        self.results.empty_lines = (
-            (snapshot.problem,) if snapshot.problem else STARTING if experiment else WELCOME
-        )
+        self._explain_emptiness(snapshot)
         self.results.show_experiment(experiment)
         self.log_pane.add(snapshot.current_id, snapshot.events)
         if snapshot.problem:
             self.say(snapshot.problem)
+
+    def _explain_emptiness(self, snapshot: Snapshot) -> None:
+        """What the results say where there is no row."""
+        if snapshot.problem:
+            room = max(20, self.results.size.width - 4)
+            self.results.explain_emptiness(text.wrap(text.clean(snapshot.problem), room))
+        else:
+            self.results.explain_emptiness(STARTING if snapshot.current else WELCOME)
 
     # -- what the panes say --------------------------------------------------------------------
 

@@ -56,7 +56,7 @@ class Palette(Dialog[Action]):
             for index, a in enumerate(self._found)
         ]
         table = self.query_one(WindowTable)
-        table.empty_lines = ("No command matches.",)
+        table.explain_emptiness(["No command matches."])
         table.show(ListRows(rows))
         table.move_to(0)
 

@@ -83,7 +83,7 @@ class TrialScreen(Upper):
         columns = (*PARAMETERS[:2], Column(best if self._best is not None else "best", 12, "right"))
         names = list(dict.fromkeys([*trial.params, *best_params]))
         rows = [_parameter(name, trial.params, best_params) for name in names]
-        table.empty_lines = ("No parameters yet.",)
+        table.explain_emptiness(["No parameters yet."])
         table.show(ListRows(rows), columns)
         table.title(f"Parameters  {len(names)}")
         pane = self.query_one(TextPane)

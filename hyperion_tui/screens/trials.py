@@ -116,7 +116,7 @@ class TrialsScreen(Upper, OrderingView):
             return
         only = f"  only {self._states[0]}" if self._states else ""
         order = "largest first" if self._descending else "smallest first"
-        table.empty_lines = (f"No trial{' is ' + self._states[0] if self._states else ' yet'}.",)
+        table.explain_emptiness([f"No trial{' is ' + self._states[0] if self._states else ' yet'}."])
         self._order = f"Trials  by {self._sort}, {order}{only}"
         self._say_position()
 

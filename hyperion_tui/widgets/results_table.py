@@ -57,7 +57,9 @@ def _study_line(study: Study, maximize: bool) -> Line:
     gap = signed_gap(score, held_out, maximize)
     seconds = study.train_s if study.counts.finished else None
     key = ("study", study.study_id)
-    return Line(key, study.model, study.state, done_of(study), score, held_out, gap, seconds, trial=True)
+    return Line(
+        key, study.model, study.state, done_of(study), score, held_out, gap, seconds, trial=True
+    )
 
 
 def done_of(study: Study) -> str:

@@ -139,7 +139,7 @@ class WindowTable(LineView):
         self.fixed = fixed
         self.shifted = 0
         self.marked: set[Hashable] = set()
-        self.empty_lines: Sequence[str] = ()
+        self._empty_lines: tuple[str, ...] = ()
         self._drawn: dict[int, Row | None] = {}
 
     # -- content -----------------------------------------------------------------------------
@@ -166,6 +166,13 @@ class WindowTable(LineView):
             if self._drawn.get(y, _NEVER) != row:
                 self.repaint(index)
         self.moved()
+
+    def explain_emptiness(self, lines: Sequence[str]) -> None:
+        """What is said where there is no row at all."""
+        if tuple(lines) != self._empty_lines:
+            self._empty_lines = tuple(lines)
+            if not len(self.rows):
+                self.refresh()
 
     @property
     def current(self) -> Row | None:
@@ -229,9 +236,9 @@ class WindowTable(LineView):
     def empty(self, y: int, width: int) -> Iterable[Piece]:
         """What is said where there is no row at all."""
         self._drawn[self.line_count() + y - self.top] = None
-        if self.line_count() or not 1 <= y <= len(self.empty_lines):
+        if self.line_count() or not 1 <= y <= len(self._empty_lines):
             return ()
-        return ((f"  {self.empty_lines[y - 1]}", ""),)
+        return ((f"  {self._empty_lines[y - 1]}", ""),)
 
     def hidden_columns(self) -> str:
         """`3 more columns →`, or nothing."""

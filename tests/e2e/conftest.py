@@ -21,7 +21,7 @@ from engines.study.location import Location
 from engines.study.locks import runner_pid
 from engines.study.reader import Reader
 
-WAIT_S = 90.0
+WAIT_S = 180.0
 
 
 def wait_until(what: Callable[[], object], why: str, seconds: float = WAIT_S) -> Any:

@@ -96,9 +96,7 @@ async def test_a_bundled_data_set_fills_in_its_columns(store: Store, spawned: Ch
         assert entry(seat, "time_column") == ""
 
 
-async def test_the_columns_of_a_file_can_be_chosen(
-    store: Store, tmp_path: Path, spawned: Children
-):
+async def test_the_columns_of_a_file_can_be_chosen(store: Store, tmp_path: Path, spawned: Children):
     add_typical(store)
     file = tmp_path / "x.csv"
     file.write_text("alpha,beta,gamma\n1,2,3\n")

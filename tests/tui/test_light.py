@@ -9,10 +9,10 @@ from pathlib import Path
 from tests.tui.stores import Store, add_typical
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = (
-    "numpy pandas pyarrow optuna sqlalchemy sklearn torch xgboost lightgbm catboost flaml "
-    "stable_baselines3 gymnasium"
-).split()
+HEAVY = [
+    *("numpy", "pandas", "pyarrow", "optuna", "sqlalchemy", "sklearn", "torch"),
+    *("xgboost", "lightgbm", "catboost", "flaml", "stable_baselines3", "gymnasium"),
+]
 
 DRIVE = """
 import asyncio, sys

@@ -21,6 +21,7 @@ from optuna.storages import _CachedStorage
 
 from engines.data.snapshot import Snapshot
 from engines.data.splits import make_split
+from engines.files import make_private_folder
 from engines.run.trial import StudyHandle, run_custom_trial, run_model_trial
 from engines.search.space import Choice, Float, Int, Space
 from engines.study import supervision
@@ -104,7 +105,7 @@ def study_plan(model: str = "shapes", goal: int | None = 4, **changes: Any) -> S
 
 def dataset_plan(**changes: Any) -> DatasetPlan:
     def write(folder: Path) -> None:
-        folder.mkdir(parents=True)
+        make_private_folder(folder)
         (folder / "data.npz").write_bytes(b"data")
 
     plan = DatasetPlan(

@@ -1,0 +1,116 @@
+"""Orders as a person means them: the row is written, and somebody is there to obey it.
+
+The command line and the app both come here, so that pausing, resuming and retrying mean the
+same in both. Nothing heavy is imported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from engines.errors import BadInput, NotComparable
+from engines.run import objective
+from engines.run.launcher import start_runner
+from engines.study import control, supervision, versions
+from engines.study.location import Location
+from engines.study.reader import Reader
+from engines.study.records import Experiment, Study
+from engines.study.sqlite import connect_to_write, writing
+from engines.study.states import FINAL
+
+Target = tuple[Experiment, Study]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What an order changed: names of studies, and what a person should know about it."""
+
+    names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def give(location: Location, targets: Sequence[Target], want: str, *, now: bool = False) -> Done:
+    """Pause, stop or cancel studies. Raises BadInput if none of them can take the order."""
+    names = control.order(location, targets, want, now=now)
+    # Somebody has to carry it out: put trials back, open the held-out part.
+    for experiment in _experiments(targets):
+        start_runner(location, experiment.experiment_id)
+    return Done(tuple(names))
+
+
+def resume(
+    location: Location,
+    targets: Sequence[Target],
+    *,
+    trials: int | None = None,
+    time_s: float | None = None,
+    workers: int | None = None,
+) -> Done:
+    """Let studies go on, with larger totals if given. Runner deaths so far are forgiven.
+
+    Raises BadInput if there is nothing to go on with, and NotComparable if the code of an
+    objective has changed since.
+    """
+    notes = [note for experiment in _experiments(targets) for note in _check_unchanged(experiment)]
+    names: list[str] = []
+    if trials is not None:
+        names += control.raise_goals(location, targets, trials)
+    for experiment in _experiments(targets):
+        control.change_experiment(
+            location, experiment.experiment_id, workers=workers, time_limit_s=time_s
+        )
+        _forgive(location, experiment)
+    fresh = _read_again(location, targets)
+    if any(study.state not in FINAL for _, study in fresh):
+        names += control.order(location, fresh, "run")
+    elif not names:
+        states = ", ".join(f"{study.name} is {study.state}" for _, study in fresh[:3])
+        raise BadInput(f"Nothing to resume: {states}; a larger total (--trials N) would go on.")
+    for experiment in _experiments(targets):
+        start_runner(location, experiment.experiment_id)
+    return Done(tuple(dict.fromkeys(names)), tuple(notes))
+
+
+def retry(
+    location: Location, experiment: Experiment, study: Study, numbers: Sequence[int] = ()
+) -> tuple[list[int], Done]:
+    """Queue failed trials again; returns their new numbers. Raises as `resume` does."""
+    notes = _check_unchanged(experiment)
+    created = control.retry(location, experiment, study, numbers)
+    control.change_experiment(location, experiment.experiment_id)
+    _forgive(location, experiment)
+    start_runner(location, experiment.experiment_id)
+    return created, Done((study.name,), tuple(notes))
+
+
+def _experiments(targets: Iterable[Target]) -> list[Experiment]:
+    return list({experiment.experiment_id: experiment for experiment, _ in targets}.values())
+
+
+def _read_again(location: Location, targets: Sequence[Target]) -> list[Target]:
+    wanted = {study.study_id for _, study in targets}
+    with contextlib.closing(Reader(location)) as reader:
+        experiments = [reader.experiment(e.experiment_id) for e in _experiments(targets)]
+    return [(e, s) for e in experiments for s in e.studies if s.study_id in wanted]
+
+
+def _check_unchanged(experiment: Experiment) -> list[str]:
+    """Refuse to mix trials of two programs; tell which libraries are not what they were."""
+    if experiment.objective is not None:
+        changed = objective.difference(experiment.objective)
+        if changed is not None:
+            raise NotComparable(f"{experiment.name}: {changed}.")
+    return [
+        f"{line}; scores of new trials may differ from those before"
+        for line in versions.differences(experiment.versions)
+    ]
+
+
+def _forgive(location: Location, experiment: Experiment) -> None:
+    """Somebody has looked: earlier deaths of a runner that is not alive no longer count."""
+    if experiment.runner_pid is not None:
+        return
+    with contextlib.closing(connect_to_write(location.path)) as connection, writing(connection):
+        supervision.forgive_deaths(connection, experiment.experiment_id)

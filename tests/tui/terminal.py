@@ -1,0 +1,90 @@
+"""The app on a real pseudo-terminal: bytes, signals and exit codes, which a pilot can't see."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import sys
+import termios
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+_PROGRAM = """
+import sys
+from pathlib import Path
+from engines.study.location import Location
+from hyperion_tui import orders
+from hyperion_tui.app import run_app
+orders.start_runner = lambda location, experiment_id: 1
+sys.exit(run_app(Location(Path(sys.argv[1]))))
+"""
+
+
+class Terminal:
+    """A child on a pseudo-terminal of its own."""
+
+    def __init__(self, store: Path, width: int = 120, height: int = 40) -> None:
+        self.pid, self.descriptor = pty.fork()
+        if self.pid == 0:
+            os.chdir(ROOT)
+            os.environ.update(TERM="xterm-256color", COLORTERM="truecolor")
+            os.execv(sys.executable, [sys.executable, "-c", _PROGRAM, str(store)])
+        size = struct.pack("HHHH", height, width, 0, 0)
+        fcntl.ioctl(self.descriptor, termios.TIOCSWINSZ, size)
+        self.code: int | None = None
+
+    def send(self, keys: str) -> None:
+        os.write(self.descriptor, keys.encode())
+
+    def read(self, quiet_s: float = 0.6, limit_s: float = 15.0) -> bytes:
+        """What it writes until it is silent for `quiet_s`."""
+        seen = b""
+        deadline = time.monotonic() + limit_s
+        while time.monotonic() < deadline:
+            ready, _, _ = select.select([self.descriptor], [], [], quiet_s)
+            if not ready:
+                break
+            try:
+                chunk = os.read(self.descriptor, 65_536)
+            except OSError:
+                break
+            if not chunk:
+                break
+            seen += chunk
+        return seen
+
+    def read_until(self, part: bytes, limit_s: float = 20.0) -> bytes:
+        """What it writes until `part` has come."""
+        seen = b""
+        deadline = time.monotonic() + limit_s
+        while part not in seen:
+            assert time.monotonic() < deadline, seen[-2000:]
+            seen += self.read(0.1, 1.0)
+        return seen
+
+    def kill(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def wait(self, limit_s: float = 10.0) -> int:
+        """The exit code; below zero: the signal that killed it."""
+        deadline = time.monotonic() + limit_s
+        while self.code is None and time.monotonic() < deadline:
+            done, status = os.waitpid(self.pid, os.WNOHANG)
+            if done:
+                self.code = os.waitstatus_to_exitcode(status)
+            else:
+                time.sleep(0.01)
+        assert self.code is not None, "it is still there"
+        return self.code
+
+    def close(self) -> None:
+        if self.code is None:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        os.close(self.descriptor)

@@ -1,0 +1,98 @@
+"""On a real terminal: nothing is sent while nothing happens, and it is given back in order."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.tui.stores import Store, add_typical
+from tests.tui.terminal import Terminal
+
+MAIN_SCREEN_LEFT = b"\x1b[?1049l"
+CURSOR_SHOWN = b"\x1b[?25h"
+
+
+@contextlib.contextmanager
+def started(store: Store, **size: int) -> Iterator[Terminal]:
+    terminal = Terminal(store.location.path, **size)
+    try:
+        terminal.read_until(b"lightgbm")
+        terminal.read(1.0)
+        yield terminal
+    finally:
+        terminal.close()
+
+
+def test_an_idle_screen_sends_nothing(store: Store):
+    add_typical(store)
+
+    with started(store) as terminal:
+        assert terminal.read(quiet_s=3.0) == b""
+        terminal.send("r")
+        terminal.read_until(b"bundled: ")
+        terminal.read(1.0)
+        assert terminal.read(quiet_s=2.0) == b""
+
+
+def test_moving_paging_and_news_send_little(store: Store):
+    experiment, ids = add_typical(store)
+
+    with started(store) as terminal:
+        terminal.send("2")
+        terminal.read()
+        terminal.send("\x1b[B")
+        assert len(terminal.read()) <= 1500
+        with store.together():
+            store.trial(ids[0], 12, 0.72)
+            store.event(experiment, "trial_complete", "0.72 (1.0 s)", ids[0], 12)
+        news = terminal.read(1.0)
+        assert b"ridge#12" in news
+        assert len(news) <= 6000
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_in_order(store: Store, number: signal.Signals):
+    add_typical(store)
+
+    with started(store) as terminal:
+        terminal.kill(number)
+        last = terminal.read()
+
+        assert terminal.wait() == 128 + number
+        assert MAIN_SCREEN_LEFT in last
+        assert CURSOR_SHOWN in last
+
+
+def test_leaving_gives_the_terminal_back_and_says_what_goes_on(store: Store):
+    add_typical(store, paused=False)
+
+    with started(store, width=80, height=24) as terminal:
+        terminal.send("q")
+        last = terminal.read()
+
+        assert terminal.wait() == 0
+        assert MAIN_SCREEN_LEFT in last
+        assert b"demo goes on without the screen" in last
+
+
+def test_hostile_text_reaches_no_terminal(store: Store):
+    experiment, ids = add_typical(store)
+    nasty = "\x1b]0;owned\x07\x1b[2J\u202e"
+    store.failed(ids[0], 12, nasty, params={"alpha": 1.0})
+    store.event(experiment, "trial_failed", f"failed: {nasty}", ids[0], 12)
+
+    terminal = Terminal(store.location.path)
+    try:
+        seen = terminal.read_until(b"ridge#12") + terminal.read(1.0)
+        terminal.send("3k")
+        seen += terminal.read() + b""
+        terminal.send("\r")
+        seen += terminal.read()
+    finally:
+        terminal.close()
+    assert b"owned" in seen
+    assert b"\x1b]0;owned" not in seen
+    assert "\u202e".encode() not in seen
