@@ -32,6 +32,7 @@ from engines.study.claims import claim
 from engines.study.experiments import ExperimentPlan, StudyPlan, create_or_extend
 from engines.study.location import Location
 from engines.study.reader import Reader
+from engines.study.storage import HyperionStorage
 from engines.study.store import open_storage
 
 FLOATS = tuple(f"x{number}" for number in range(5))
@@ -221,6 +222,7 @@ def create(orders: dict[str, Any]) -> None:
     """A new file with the study and its queue; for our workers also the experiment around it."""
     storage = OPENERS[orders["way"]](orders["path"])
     if orders["way"] == "ours, claim":
+        assert isinstance(storage, HyperionStorage)
         create_or_extend(storage, _plan(orders["sampler"]))
         study = optuna.load_study(study_name=STUDY, storage=storage)
     else:

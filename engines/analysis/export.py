@@ -8,9 +8,8 @@ spreadsheet would take for a formula gets an apostrophe in front (OWASP ASVS 1.2
 from __future__ import annotations
 
 import csv
-import io
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -97,9 +96,20 @@ def _study_row(
 
 
 def trial_rows(
-    experiment: Experiment, study: Study, trials: Iterable[Trial]
+    experiment: Experiment,
+    study: Study,
+    trials: Iterable[Trial],
+    attributes: Mapping[int, Mapping[str, Any]] | None = None,
 ) -> list[dict[str, Any]]:
-    """One row a trial: Optuna's columns first (parameters by name), then ours."""
+    """One row a trial: Optuna's columns first (parameters by name), then ours.
+
+    attributes: `Reader.attributes` of the study, Optuna's columns `user_attrs_*` and the like.
+    """
+    attributes = attributes or {}
+    extras = sorted(
+        {name for own in attributes.values() for name in own},
+        key=lambda name: (not name.startswith("user"), name),
+    )
     words = {"complete": "COMPLETE", "failed": "FAIL", "pruned": "PRUNED"}
     trials = list(trials)
     names = sorted({name for trial in trials for name in trial.params})
@@ -112,6 +122,7 @@ def trial_rows(
             "datetime_complete": trial.finished_at,
             "duration": _duration(trial),
             **{f"params_{name}": trial.params.get(name) for name in names},
+            **{name: attributes.get(trial.trial_id, {}).get(name) for name in extras},
             "state": words.get(trial.state, trial.state.upper()),
             "study": study.name,
             "model": study.model,
@@ -142,11 +153,18 @@ def _duration(trial: Trial) -> str | None:
 def to_csv(rows: Sequence[dict[str, Any]]) -> str:
     """Rows as CSV with a header; columns in the order in which they first appear."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    lines = _Lines()
+    writer = csv.writer(lines)
     writer.writerow([_cell(name) for name in columns])
     writer.writerows([_cell(row.get(name)) for name in columns] for row in rows)
-    return text.getvalue()
+    return "".join(lines)
+
+
+class _Lines(list[str]):
+    """A file for the csv module, which quotes a carriage return only where one ends its lines."""
+
+    def write(self, line: str) -> None:
+        self.append(line.removesuffix("\r\n") + "\n")
 
 
 def _cell(value: Any) -> Any:
@@ -155,7 +173,7 @@ def _cell(value: Any) -> Any:
     if isinstance(value, bool):
         return str(value)
     if isinstance(value, float):
-        return repr(value)
+        return float.__repr__(value)  # of NumPy's floats, too, the number alone
     if isinstance(value, int):
         return value
     text = str(value)

@@ -218,7 +218,7 @@ def _add_studies(
             _add_study(storage, session, experiment, study, len(known) + offset)
             continue
         _require_same_space(experiment, row, study)
-        raise_goal(session, row, study.goal)
+        _go_on(session, experiment, row, study.goal)
     for name in ("workers", "time_limit_s", "patience", "min_improvement"):
         value = getattr(plan, name)
         if value is not None:
@@ -235,12 +235,19 @@ def _require_same_space(experiment: ExperimentRow, row: StudyRow, study: StudyPl
         )
 
 
-def raise_goal(session: Session, row: StudyRow, goal: int | None) -> None:
-    """Raise a study's total; never lowers it. A study that goes on is opened again."""
+def _go_on(session: Session, experiment: ExperimentRow, row: StudyRow, goal: int | None) -> None:
+    """Let a study run if it is paused, and raise its total; never lowers it.
+
+    Raises BadInput for one that was stopped or cancelled: that is for good.
+    """
+    if row.want in ("stop", "cancel"):
+        raise BadInput(
+            f"{experiment.name}/{row.model} was ended for good ({row.want}): take another --name."
+        )
+    row.want, row.want_now = "run", False
     if goal is None or (row.goal is not None and goal <= row.goal):
         return
     row.goal = goal
-    row.want, row.want_now = "run", False
     row.ended_by = row.failure = row.closed_at = row.held_out_note = None
     row.closing_worker = None
     row.rules_from = session.scalar(

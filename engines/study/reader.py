@@ -281,6 +281,18 @@ class Reader:
             same_cause=same[0][0] if row["state"] == "FAIL" else 0,
         )
 
+    def attributes(self, study_id: int) -> dict[int, dict[str, Any]]:
+        """What Optuna and objectives noted about trials, by trial id and Optuna's column name."""
+        found: dict[int, dict[str, Any]] = defaultdict(dict)
+        for kind in ("user", "system"):
+            for row in self._ask(
+                f"SELECT a.trial_id, a.key, a.value_json FROM trial_{kind}_attributes a "
+                "JOIN trials t ON t.trial_id = a.trial_id WHERE t.study_id = ?",
+                (study_id,),
+            ):
+                found[row["trial_id"]][f"{kind}_attrs_{row['key']}"] = json.loads(row["value_json"])
+        return dict(found)
+
     def _params(self, trial_ids: list[int]) -> dict[int, dict[str, Any]]:
         grouped: dict[int, dict[str, Any]] = {trial_id: {} for trial_id in trial_ids}
         for start in range(0, len(trial_ids), 500):

@@ -99,8 +99,13 @@ def trials(arguments: argparse.Namespace, location: Location) -> int:
             names = ", ".join(study.name for _, study in pairs[:4])
             raise BadInput(f"`{arguments.study}` is {len(pairs)} studies ({names}...): name one.")
         found = [(e, s, reader.trials(s.study_id)) for e, s in pairs]
+        notes = {s.study_id: reader.attributes(s.study_id) for _, s in pairs if arguments.csv}
     if arguments.csv:
-        rows = [row for e, s, listed in found for row in export.trial_rows(e, s, listed)]
+        rows = [
+            row
+            for e, s, listed in found
+            for row in export.trial_rows(e, s, listed, notes[s.study_id])
+        ]
         return write_csv(arguments.csv, rows, force=arguments.force)
     listed = found[0][2]
     if arguments.json:

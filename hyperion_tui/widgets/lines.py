@@ -108,10 +108,7 @@ class LineView(Widget, can_focus=True):
                 base += self.get_component_rich_style(name, partial=True)
         else:
             pieces = self.empty(y - self.head_lines, width)
-        segments = [Segment(text, base + self.style(name)) for text, name in pieces if text]
-        used = sum(cell_len(segment.text) for segment in segments)
-        if used < width:
-            segments.append(Segment(" " * (width - used), base))
+        segments = [Segment(text, base + self.style(name)) for text, name in _joined(pieces, width)]
         return Strip(segments).adjust_cell_length(width, base)
 
     def style(self, name: str) -> Style:
@@ -131,6 +128,11 @@ class LineView(Widget, can_focus=True):
             y = index - self.top + self.head_lines
             if self.head_lines <= y < self.size.height:
                 self.refresh(Region(0, y, self.size.width, 1))
+
+    def repaint_all(self) -> None:
+        """Draw every line again, but not the border."""
+        if self.size:
+            self.refresh(self.size.region)
 
     def title(self, left: str, right: str = "") -> None:
         """Say something in the border: `left` at the top, `right` at the bottom."""
@@ -161,7 +163,7 @@ class LineView(Widget, can_focus=True):
         new_top = max(0, new_top, self.cursor - max(1, self.window) + 1)
         if new_top != self.top:
             self.top = new_top
-            self.refresh()
+            self.repaint_all()
         elif before != self.cursor:
             self.repaint(before, self.cursor)
         self.moved()
@@ -208,3 +210,24 @@ class LineView(Widget, can_focus=True):
 
     def on_resize(self) -> None:
         self.move_to(self.cursor)
+
+
+def _joined(pieces: Iterable[Piece], width: int) -> list[Piece]:
+    """Pieces filled up to `width`, with neighbours of one style made one.
+
+    Each change of style costs some 40 bytes on the wire, so blanks take the style at their left.
+    """
+    joined: list[Piece] = []
+    used = 0
+    for text, style in pieces:
+        used += cell_len(text)
+        if joined and (joined[-1][1] == style or not text.strip()):
+            joined[-1] = (joined[-1][0] + text, joined[-1][1])
+        elif joined and not joined[-1][0].strip():
+            joined[-1] = (joined[-1][0] + text, style)
+        elif text:
+            joined.append((text, style))
+    blank = " " * max(0, width - used)
+    if not joined:
+        return [(blank, "")]
+    return [*joined[:-1], (joined[-1][0] + blank, joined[-1][1])]

@@ -147,7 +147,7 @@ class ModelTree(LineView):
                 self.marked -= names
             else:
                 self.marked |= names
-            self.refresh()
+            self.repaint_all()
         elif line is not None and self.reasons[line.name] is None:
             self.marked ^= {line.name}
             family = self._lines.index(line.family)
@@ -167,7 +167,7 @@ class ModelTree(LineView):
             return
         self._open ^= {family}
         self._list_lines()
-        self.refresh()
+        self.repaint_all()
         self.move_to(self._lines.index(family))
 
     def action_choose(self) -> None:

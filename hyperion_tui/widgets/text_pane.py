@@ -37,7 +37,7 @@ class TextPane(LineView):
                 self._lines += [((indent + part, style),) for part in folded]
             else:
                 self._lines.append(line)
-        self.refresh()
+        self.repaint_all()
         self.move_to(self.cursor)
 
     def on_resize(self) -> None:

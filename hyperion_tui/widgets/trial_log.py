@@ -61,7 +61,7 @@ class TrialLog(LineView):
         widest = max(self._widest, *(len(_subject(event)) for event in fresh))
         if widest > self._widest:
             self._widest = widest
-            self.refresh()
+            self.repaint_all()
         self._append([event for event in fresh if self._matches(event)])
 
     def _append(self, fresh: list[Event]) -> None:
@@ -70,7 +70,7 @@ class TrialLog(LineView):
         dropped = max(0, len(self._shown) + len(fresh) - KEPT)
         self._shown.extend(fresh)
         if self.following:
-            self.refresh()
+            self.repaint_all()
             self.cursor = max(0, len(self._shown) - 1)
             self.move_to(self.cursor)
             return
@@ -78,7 +78,7 @@ class TrialLog(LineView):
         first_free = len(self._shown) - len(fresh)
         self.cursor, self.top = max(0, self.cursor - dropped), max(0, self.top - dropped)
         if first_free < self.top + self.window:
-            self.refresh()
+            self.repaint_all()
         self.moved()
 
     def filter(self, words: str) -> None:
@@ -89,7 +89,7 @@ class TrialLog(LineView):
     def _refill(self) -> None:
         self._shown = deque((e for e in self._events if self._matches(e)), maxlen=KEPT)
         self.unseen = 0
-        self.refresh()
+        self.repaint_all()
         self.move_to(len(self._shown) - 1 if self.following else self.cursor)
 
     def _matches(self, event: Event) -> bool:

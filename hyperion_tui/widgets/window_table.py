@@ -155,7 +155,7 @@ class WindowTable(LineView):
         self.rows = rows
         if columns is not None and tuple(columns) != self.columns:
             self.columns = tuple(columns)
-            self.refresh()
+            self.repaint_all()
         if place is not None and place != self.cursor:
             self.move_to(place)
         elif self.cursor >= max(1, len(rows)) or self.top > max(0, len(rows) - self.window):
@@ -172,7 +172,7 @@ class WindowTable(LineView):
         if tuple(lines) != self._empty_lines:
             self._empty_lines = tuple(lines)
             if not len(self.rows):
-                self.refresh()
+                self.repaint_all()
 
     @property
     def current(self) -> Row | None:
@@ -267,7 +267,7 @@ class WindowTable(LineView):
             return
         before, self.shifted = self.shifted, max(0, self.shifted + by)
         if before != self.shifted:
-            self.refresh()
+            self.repaint_all()
             self.moved()
 
     def toggle_mark(self) -> None:

@@ -66,10 +66,10 @@ def drive(task: str, path: str, count: int) -> None:
     barrier, answers = context.Barrier(count), context.SimpleQueue()
 
     def run(number: int) -> None:
-        barrier.wait()
+        barrier.wait(60)
         answers.put(TASKS[task](path, number))
 
-    processes = [context.Process(target=run, args=(n,)) for n in range(1, count + 1)]
+    processes = [context.Process(target=run, args=(n,), daemon=True) for n in range(1, count + 1)]
     for process in processes:
         process.start()
     for process in processes:

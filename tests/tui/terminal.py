@@ -30,13 +30,13 @@ class Terminal:
     """A child on a pseudo-terminal of its own."""
 
     def __init__(self, store: Path, width: int = 120, height: int = 40) -> None:
+        size = struct.pack("HHHH", height, width, 0, 0)
         self.pid, self.descriptor = pty.fork()
         if self.pid == 0:
+            fcntl.ioctl(0, termios.TIOCSWINSZ, size)
             os.chdir(ROOT)
             os.environ.update(TERM="xterm-256color", COLORTERM="truecolor")
             os.execv(sys.executable, [sys.executable, "-c", _PROGRAM, str(store)])
-        size = struct.pack("HHHH", height, width, 0, 0)
-        fcntl.ioctl(self.descriptor, termios.TIOCSWINSZ, size)
         self.code: int | None = None
 
     def send(self, keys: str) -> None:

@@ -241,6 +241,7 @@ def an_experiment(name: str = "e", *studies: Study, **changes: Any) -> Experimen
         time_used_s=3.0,
         failure=None,
         runner_pid=None,
+        versions={},
         studies=studies or (a_study(f"{name}/ridge"),),
         baselines=(Baseline("mean", 0.0, -0.1), Baseline("median", -0.2, -0.3)),
     )

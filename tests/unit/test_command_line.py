@@ -1,0 +1,591 @@
+"""The command line: exit codes, one line for what can't be used, and nothing written then."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from engines.errors import BadInput
+from engines.study.experiments import create_or_extend
+from engines.study.location import Location
+from engines.study.locks import take_runner_lock
+from hyperion_tui import cli, options
+from tests.unit.building import (
+    add_worker,
+    changing,
+    experiment_plan,
+    must_claim,
+    new_store,
+    opened,
+    rows,
+    run_job,
+    study_plan,
+)
+
+
+@dataclass
+class Said:
+    """What a command ended with."""
+
+    code: int
+    out: str
+    error: str
+
+    def refuses(self, code: int, pattern: str) -> None:
+        """One line on stderr that matches, nothing on stdout, and this exit code."""
+        assert self.code == code, (self.code, self.out, self.error)
+        assert self.out == ""
+        assert self.error.endswith("\n")
+        assert len(self.error.splitlines()) == 1, self.error
+        assert self.error.startswith("hyperion-tui: ")
+        assert "\x1b" not in self.error
+        assert "Traceback" not in self.error
+        assert re.search(pattern, self.error), self.error
+
+
+Say = Callable[..., Said]
+
+
+@pytest.fixture
+def say(capfd: pytest.CaptureFixture[str]) -> Say:
+    def call(*words: str) -> Said:
+        before = os.umask(0o022)
+        try:
+            code = cli.main(list(words))
+        except SystemExit as left:  # argparse, for --help and --version
+            code = int(left.code or 0)
+        finally:
+            os.umask(before)
+        captured = capfd.readouterr()
+        return Said(code, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with a good table in it."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    lines = ["size,word,price"] + [f"{i * 0.1},{'ab'[i % 2]},{i**0.5}" for i in range(40)]
+    (folder / "good.csv").write_text("\n".join(lines) + "\n")
+    (folder / "constant.csv").write_text("size,price\n" + "".join(f"{i},3\n" for i in range(40)))
+    (folder / "empty.csv").touch()
+    (folder / "header.csv").write_text("size,price\n")
+    (folder / "binary.csv").write_bytes(bytes(range(256)) * 40)
+    (folder / "folder.csv").mkdir()
+    (folder / "nasty\x1b[31m\nname.csv").write_text("size,price\n")
+    (folder / "mine.py").write_text("def f(trial):\n    return 1.0\n")
+    return folder
+
+
+GOOD = ("run", "ridge", "--data", "good.csv", "--target", "price")
+OF_MINE = ("run", "mine.py:f")
+
+BAD_RUNS = {
+    "missing file": (("run", "ridge", "--data", "none.csv"), 2, r"none\.csv"),
+    "empty file": (("run", "ridge", "--data", "empty.csv"), 2, "empty"),
+    "header only": (("run", "ridge", "--data", "header.csv"), 2, "no rows|0 rows|header"),
+    "binary file": (("run", "ridge", "--data", "binary.csv"), 2, "binary|not text|NUL"),
+    "folder as data": (("run", "ridge", "--data", "folder.csv"), 2, "folder"),
+    "nasty name": (("run", "ridge", "--data", "nasty\x1b[31m\nname.csv"), 2, "name.csv"),
+    "unknown set": (("run", "ridge", "--data", "diabets"), 2, "diabetes"),
+    "no data": (("run", "ridge"), 2, "Which data"),
+    "absent target": ((*GOOD[:4], "--target", "prize"), 2, "did you mean price"),
+    "text target": ((*GOOD[:4], "--target", "word"), 2, "holds text"),
+    "constant target": (("run", "ridge", "--data", "constant.csv", "--target", "price"), 2, "constant|same"),
+    "absent time column": ((*GOOD, "--time-column", "when"), 2, "no time column"),
+    "trials 0": ((*GOOD, "--trials", "0"), 2, r"--trials: 0 is not a whole number from 1 to"),
+    "trials abc": ((*GOOD, "--trials", "abc"), 2, "--trials: `abc` is not a whole number"),
+    "trials 1e9": ((*GOOD, "--trials", "1e9"), 2, "--trials: `1e9` is not a whole number"),
+    "trials too many": ((*GOOD, "--trials", "9" * 30), 2, "--trials: 9+ is not a whole number"),
+    "workers 0": ((*GOOD, "--workers", "0"), 2, "--workers: 0 is not a whole number"),
+    "seed x": ((*GOOD, "--seed", "x"), 2, "--seed: `x` is not a whole number"),
+    "seed -1": ((*GOOD, "--seed", "-1"), 2, "--seed: -1 is not a whole number"),
+    "time soon": ((*GOOD, "--time", "soon"), 2, "--time: `soon` is not a duration such as 90s"),
+    "time 0": ((*GOOD, "--time", "0s"), 2, "--time: `0s` must be above 0"),
+    "time -5": ((*GOOD, "--time", "-5"), 2, "--time"),
+    "trial time": ((*GOOD, "--trial-time", "1x"), 2, "--trial-time: `1x` is not a duration"),
+    "memory": ((*GOOD, "--trial-memory", "much"), 2, "`much` is not an amount of memory"),
+    "patience": ((*GOOD, "--patience", "0"), 2, "--patience: 0 is not a whole number"),
+    "improvement": ((*GOOD, "--min-improvement", "nan"), 2, "nan is not a number of at least 0"),
+    "metric": ((*GOOD, "--metric", "auc"), 2, "No metric `auc`: one of r2"),
+    "sampler": ((*GOOD, "--sampler", "grd"), 2, "--sampler grd: one of tpe, random"),
+    "pruner": ((*GOOD, "--pruner", "x"), 2, "--pruner x: one of none"),
+    "task": ((*GOOD, "--task", "poetry"), 2, "--task poetry"),
+    "name with a slash": ((*GOOD, "--name", "a/b"), 2, "can't name an experiment"),
+    "nasty experiment": ((*GOOD, "--name", "\x1b[31mred"), 2, "can't name an experiment"),
+    "unknown model": (("run", "lightgmb", "--data", "good.csv"), 2, "did you mean lightgbm"),
+    "nasty model": (("run", "\x1b]0;x\x07", "--data", "good.csv"), 2, "No model"),
+    "missing package": (("run", "catboost", "--data", "good.csv"), 3, "catboost needs catboost: pip"),
+    "missing objective": (("run", "none.py:f"), 2, "no file .*none.py"),
+    "missing function": (("run", "mine.py:g"), 2, "defines no `g`"),
+    "two objectives": ((*OF_MINE, "ridge"), 2, "an experiment of its own"),
+    "objective with data": ((*OF_MINE, "--data", "good.csv"), 2, "leave out --data"),
+    "no selector": (("run",), 2, "SELECTOR"),
+    "unknown option": ((*GOOD, "--frobnicate"), 2, "unrecognized arguments: --frobnicate"),
+    "abbreviated option": ((*GOOD, "--tri", "5"), 2, "unrecognized arguments: --tri"),
+    "other database": ((*GOOD, "--store", "postgresql://h/d"), 2, "only SQLite files"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_RUNS)
+def test_a_run_that_can_not_be_is_refused_and_writes_nothing(
+    case: str, say: Say, here: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words, code, pattern = BAD_RUNS[case]
+    monkeypatch.setenv("HYPERION_HIDE_PACKAGES", "catboost")
+    before = sorted(os.listdir(here))
+
+    said = say(*words)
+
+    said.refuses(code, pattern)
+    assert not own_home.exists()
+    assert sorted(os.listdir(here)) == before
+
+
+BAD_ENVIRONMENT = [
+    ("OPTUNA_TRIALS", "abc", r"OPTUNA_TRIALS: `abc` is not a whole number from 1 to 1,000,000"),
+    ("OPTUNA_TRIALS", "-1", "OPTUNA_TRIALS: -1 is not a whole number"),
+    ("OPTUNA_TRIALS", "0", "OPTUNA_TRIALS: 0 is not a whole number"),
+    ("OPTUNA_TRIALS", "1e9", "OPTUNA_TRIALS: `1e9` is not a whole number"),
+    ("OPTUNA_TRIALS", "1000000000", "OPTUNA_TRIALS: 1000000000 is not a whole number"),
+    ("RANDOM_SEED", "x", "RANDOM_SEED: `x` is not a whole number from 0 to"),
+    ("OPTIMIZATION_TIMEOUT", "-1", "OPTIMIZATION_TIMEOUT: `-1` is not a duration"),
+    ("OPTIMIZATION_TIMEOUT", "0", "OPTIMIZATION_TIMEOUT: `0` must be above 0"),
+    ("OPTIMIZATION_TIMEOUT", "\x1b[2J", "OPTIMIZATION_TIMEOUT: "),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "pattern"), BAD_ENVIRONMENT)
+def test_a_bad_variable_is_named_with_its_value_and_range(
+    name: str,
+    value: str,
+    pattern: str,
+    say: Say,
+    here: Path,
+    own_home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    said = say(*GOOD)
+
+    said.refuses(2, pattern + ".*set another value or unset it")
+    assert not own_home.exists()
+
+
+def test_a_flag_wins_over_a_bad_variable_and_an_empty_variable_is_none(
+    say: Say, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPTUNA_TRIALS", "abc")
+    monkeypatch.setenv("RANDOM_SEED", "  ")
+
+    said = say(*GOOD, "--trials", "3", "--metric", "none")
+
+    said.refuses(2, "No metric `none`")
+
+
+BAD_WORDS = {
+    "unknown command": (("frobnicate",), "invalid choice: 'frobnicate'"),
+    "unknown option": (("list", "--frobnicate"), "unrecognized arguments"),
+    "nasty option": (("list", "--\x1b[31m"), "unrecognized arguments"),
+    "data without action": (("data",), "ACTION"),
+    "show nothing": (("show",), "NAME"),
+    "resume to zero": (("resume", "e", "--trials", "0"), "--trials: 0 is not"),
+    "retry by name": (("retry", "e/a", "first"), "`first` is not a whole number"),
+    "check a missing file": (("data", "check", "none.csv"), "none.csv"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_WORDS)
+def test_words_that_make_no_command_are_refused(
+    case: str, say: Say, here: Path, own_home: Path
+) -> None:
+    words, pattern = BAD_WORDS[case]
+
+    if case == "check a missing file":
+        said = say(*words)
+        assert said.code == 2
+        assert "none.csv" in said.out + said.error
+        assert "Traceback" not in said.error
+    else:
+        say(*words).refuses(2, pattern)
+
+    assert not own_home.exists()
+
+
+# -- a store that is there ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def store(own_home: Path) -> Location:
+    """Experiments `first` (two studies, some trials) and `fine` (nothing yet), without a runner."""
+    location = new_store(own_home / "studies.db")
+    with opened(location) as storage:
+        create_or_extend(
+            storage, experiment_plan(study_plan("a"), study_plan("b"), name="first")
+        )
+        create_or_extend(storage, experiment_plan(study_plan("a"), name="fine", seed=8))
+        worker = add_worker(location)
+        for score in (0.25, 0.5, 0.75):
+            run_job(storage, must_claim(storage, worker), [score])
+        run_job(storage, must_claim(storage, worker), ValueError("too \x1b[31mred"))
+    return location
+
+
+BAD_NAMES = {
+    ("show", "frist"): "No experiment or study `frist`: did you mean first",
+    ("show", "f"): "`f` could be fine, first: type more of it",
+    ("show", "f*"): "is several experiments .*: name one",
+    ("show", "nothing-like-it"): "see `hyperion-tui list`",
+    ("show", "first/c"): "No study `first/c`: did you mean",
+    ("show", "\x1b[31m"): "No experiment or study",
+    ("trials", "first"): "is 2 studies .*: name one",
+    ("trials", "first/x"): "No study",
+    ("retry", "first"): "is 2 studies: name one",
+    ("retry", "first/a", "0"): "trial 0 did not fail",
+    ("retry", "fine/a"): "has no failed trial to retry",
+    ("pause", "none"): "No experiment or study `none`",
+    ("compare", "none"): "No experiment or study `none`",
+}
+
+
+@pytest.mark.parametrize("words", BAD_NAMES, ids=" ".join)
+def test_a_name_that_means_nothing_or_too_much_is_refused(
+    words: tuple[str, ...], say: Say, store: Location
+) -> None:
+    before = rows(store, "SELECT max(seq) FROM hx_event")
+
+    say(*words).refuses(2, BAD_NAMES[words])
+
+    assert rows(store, "SELECT max(seq) FROM hx_event") == before
+
+
+def test_looking_starts_nothing_and_says_that_nobody_drives(say: Say, store: Location) -> None:
+    listed = say("list")
+    shown = say("show", "first")
+    table = say("trials", "first/b")
+
+    assert (listed.code, shown.code, table.code) == (0, 0, 0)
+    assert "running (no runner: resume first)" in listed.out
+    assert "running (no runner: resume first)" in shown.out
+    assert "b leads" in shown.out or "a leads" in shown.out or "so far leads" in shown.out
+    assert "\x1b" not in listed.out + shown.out + table.out
+    assert not (store.side / "run").exists()
+
+
+def test_json_is_a_document_on_stdout_and_silence_on_stderr(say: Say, store: Location) -> None:
+    for words in (
+        *(["list"], ["show", "first"], ["show", "first/a"], ["trials", "first/a"]),
+        *(["compare"], ["capabilities"], ["data", "list"], ["doctor", "--where"]),
+    ):
+        said = say(*words, "--json")
+
+        assert said.code == 0, words
+        assert json.loads(said.out)
+        assert said.error == ""
+
+    document = json.loads(say("show", "first/a", "--json").out)
+    assert [study["model"] for study in document["studies"]] == ["a"]
+    (first, *_) = json.loads(say("trials", "first/a", "--json").out)
+    assert {"number", "state", "value", "params", "duration_s", "worker", "seed", "error"} <= set(
+        first
+    )
+
+
+def test_csv_goes_to_stdout_or_to_a_new_file(say: Say, store: Location, here: Path) -> None:
+    on_stdout = say("trials", "first/a", "--csv", "-")
+    to_file = say("trials", "first/a", "--csv", "trials.csv")
+
+    assert (on_stdout.code, to_file.code) == (0, 0)
+    assert (here / "trials.csv").read_text() == on_stdout.out
+    assert on_stdout.out.startswith("number,value,datetime_start,datetime_complete,duration,")
+    assert "2 rows written to" in to_file.error
+    say("trials", "first/a", "--csv", "trials.csv").refuses(2, "exists: .* --force")
+    say("compare", "first", "--csv", str(here)).refuses(2, "is a folder")
+
+
+def test_different_questions_are_shown_apart_and_end_with_5(say: Say, store: Location) -> None:
+    said = say("compare", "first", "fine")
+
+    assert said.code == 5
+    assert "2 different questions" in said.error
+    assert "seed 7" in said.out
+    assert "seed 8" in said.out
+    assert say("compare").code == 0
+    assert say("compare", "first").code == 0
+
+
+def test_another_question_under_one_name_ends_with_5_and_the_difference(
+    say: Say, here: Path, store: Location
+) -> None:
+    before = rows(store, "SELECT * FROM hx_study")
+
+    said = say(*GOOD, "--name", "first")
+
+    said.refuses(5, "`first` exists and is not comparable: data was aaaaaaaaaaaa, is ")
+    assert rows(store, "SELECT * FROM hx_study") == before
+
+
+@pytest.mark.parametrize("words", [["list"], ["show", "e"], ["compare"], ["pause", "e"]], ids=" ".join)
+@pytest.mark.parametrize(
+    ("kind", "pattern"),
+    [
+        ("folder", "is a folder, not a store"),
+        ("random", "is not a store, or it is damaged"),
+        ("foreign", "holds no Hyperion tables"),
+        ("newer", "newer Hyperion"),
+    ],
+)
+def test_a_store_that_is_none_ends_with_4(
+    words: list[str], kind: str, pattern: str, say: Say, tmp_path: Path
+) -> None:
+    from tests.unit.test_store import bad_file
+
+    path = tmp_path / f"{kind}.db"
+    bad_file(kind, path)
+
+    say(*words, "--store", str(path)).refuses(4, pattern)
+
+
+def test_a_run_on_a_store_that_is_none_ends_with_4(say: Say, here: Path, tmp_path: Path) -> None:
+    (tmp_path / "diary.db").write_text("dear diary\n" * 100)
+
+    say(*GOOD, "--store", str(tmp_path / "diary.db")).refuses(4, "is not a store")
+
+    assert (tmp_path / "diary.db").read_text() == "dear diary\n" * 100
+
+
+def test_a_path_that_no_system_takes_is_refused(say: Say) -> None:
+    say("list", "--store", "x" * 5000).refuses(4, "can't be|too long")
+
+
+@pytest.mark.parametrize("words", [["show", "e"], ["compare"], ["pause", "e"], ["trials", "e/a"]], ids=" ".join)
+def test_without_a_store_a_command_says_what_to_do(words: list[str], say: Say, own_home: Path) -> None:
+    say(*words).refuses(4, "No store at .*: start something with `hyperion-tui run`")
+
+    assert not own_home.exists()
+
+
+def test_a_list_of_nothing_says_what_to_do(say: Say, own_home: Path) -> None:
+    said = say("list")
+
+    assert (said.code, said.out) == (0, "")
+    assert "hyperion-tui run" in said.error
+    assert not own_home.exists()
+    assert json.loads(say("list", "--json").out) == []
+
+
+# -- help and terminals ---------------------------------------------------------------------------
+
+
+def all_commands() -> list[tuple[str, ...]]:
+    return [tuple(name.split()) for name in cli.COMMANDS]
+
+
+@pytest.mark.parametrize("words", [(), *all_commands()], ids=" ".join)
+def test_every_command_has_help_with_an_example(words: tuple[str, ...], say: Say) -> None:
+    said = say(*words, "--help")
+
+    assert said.code == 0
+    assert said.error == ""
+    assert "example: hyperion-tui" in said.out or words in (("data", "list"), ("data", "check"))
+    assert "--store" in said.out
+    if words[:1] == ("data",):
+        assert "example: hyperion-tui" in say("data", "--help").out
+
+
+def test_examples_in_the_help_are_valid_commands(say: Say) -> None:
+    parser = cli.build_parser()
+    for words in [(), *all_commands()]:
+        match = re.search(r"example: hyperion-tui (.*)", say(*words, "--help").out)
+        if match:
+            parser.parse_args(match[1].split())
+
+
+def test_the_version_is_said(say: Say) -> None:
+    from hyperion_tui import __version__
+
+    assert say("--version").out == f"hyperion-tui {__version__}\n"
+
+
+def test_without_a_terminal_the_app_names_the_commands(say: Say, own_home: Path) -> None:
+    say().refuses(2, "The app needs a terminal, and this is none: use a command instead")
+
+    assert not own_home.exists()
+
+
+@pytest.mark.parametrize(
+    ("term", "columns", "lines", "pattern"),
+    [
+        ("dumb", 100, 40, "TERM=dumb can't draw the app: use a command instead"),
+        ("", 100, 40, "TERM= can't draw the app"),
+        ("xterm", 20, 5, r"needs 80x24 .* this terminal has 20x5: enlarge it"),
+        ("xterm", 79, 24, "this terminal has 79x24"),
+        ("xterm", 80, 23, "this terminal has 80x23"),
+    ],
+)
+def test_a_terminal_that_can_not_show_the_app_is_refused_in_one_line(
+    term: str, columns: int, lines: int, pattern: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for stream in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(getattr(sys, stream), "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("LINES", str(lines))
+
+    with pytest.raises(BadInput, match=pattern):
+        cli.check_terminal()
+
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("LINES", "24")
+    cli.check_terminal()
+
+
+# -- processes ------------------------------------------------------------------------------------
+
+
+def process(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "hyperion_tui", *words],
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+def test_a_terminal_without_unicode_is_no_traceback(store: Location) -> None:
+    done = process("list", PYTHONIOENCODING="ascii")
+
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 0
+    assert "first" in done.stdout
+
+
+def test_whoever_stops_reading_gets_no_traceback(store: Location) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "wb") as closed:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "hyperion_tui", "capabilities"],
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+
+    assert done.returncode == 1
+    assert done.stderr == b""
+
+
+def test_a_hostile_working_directory_shadows_nothing(tmp_path: Path, store: Location) -> None:
+    for name in ("engines", "simulator", "optuna"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('shadowed')\n")
+    program = Path(sys.executable).with_name("hyperion-tui")
+    if not program.exists():
+        pytest.skip("not installed as a program")
+
+    done = subprocess.run(
+        [program, "list", "--json"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert {e["experiment"] for e in json.loads(done.stdout)} == {"first", "fine"}
+
+
+def test_a_data_file_whose_name_is_no_text_is_one_line_or_works(here: Path, own_home: Path) -> None:
+    name = os.fsdecode(b"\xff\x1b.csv")
+    (here / name).write_bytes((here / "good.csv").read_bytes())
+
+    done = process("run", "ridge", "--data", name, "--metric", "none")
+    bad = process("run", "ridge", "--data", name, "--target", "absent")
+
+    assert done.returncode == 2
+    assert "No metric" in done.stderr
+    assert bad.returncode == 2
+    assert len(bad.stderr.splitlines()) == 1
+    assert "\x1b" not in bad.stderr
+
+
+# -- values ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("600", 600), ("90s", 90), ("10m", 600), ("1h30m", 5400), ("0.5h", 1800), ("1D", 86400), (".5s", 0.5)],
+)
+def test_durations_are_read_as_people_write_them(text: str, seconds: float) -> None:
+    assert options.duration_s(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "m", "10", "1h 30m", "-1", "1e3", "5x", "0", "366d", "9" * 400])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    if text == "10":
+        assert options.duration_s(text) == 10
+        return
+    with pytest.raises(BadInput, match="is not a duration|must be above 0"):
+        options.duration_s(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "mib"), [("500M", 500), ("2G", 2048), ("2GiB", 2048), ("1048576", 1), ("1.5g", 1536)]
+)
+def test_memory_is_read_as_people_write_it(text: str, mib: float) -> None:
+    assert options.memory_mib(text) == mib
+
+
+@pytest.mark.parametrize("text", ["", "0", "0G", "-1G", "lots", "1X", "9" * 400 + "T"])
+def test_what_is_no_amount_of_memory_is_refused(text: str) -> None:
+    with pytest.raises(BadInput, match="is not an amount of memory such as 500M or 2G"):
+        options.memory_mib(text)
+
+
+def test_an_order_reaches_the_store_and_says_so(
+    say: Say, store: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A runner of ours holds the lock, so that none is started: locks are looked at elsewhere.
+    from hyperion_tui.commands import orders
+
+    started: list[int] = []
+    for module in (orders, sys.modules.get("hyperion_tui.orders")):
+        if module is not None and hasattr(module, "start_runner"):
+            monkeypatch.setattr(
+                module, "start_runner", lambda location, experiment_id: started.append(experiment_id)
+            )
+
+    paused = say("pause", "first/a")
+    as_json = say("stop", "first/b", "--json")
+
+    assert (paused.code, paused.out) == (0, "")
+    assert "To be paused: first/a." in paused.error
+    assert json.loads(as_json.out) == {"order": "stop", "studies": ["first/b"]}
+    assert started == [1, 1]
+    assert rows(store, "SELECT want FROM hx_study ORDER BY study_id") == [
+        ("pause",),
+        ("stop",),
+        ("run",),
+    ]
+
+
+def test_a_store_that_another_process_holds_is_waited_for(store: Location) -> None:
+    assert take_runner_lock(store.runner_lock(9)) is not None
+    with changing(store) as connection:
+        connection.execute("UPDATE hx_experiment SET workers = 3")
+
+    out = io.StringIO(process("list", "--json").stdout)
+
+    assert {e["workers"] for e in json.load(out)} == {3}

@@ -1,0 +1,256 @@
+"""What may be ranked together, by how much the search was optimistic, and the verdict."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from engines.analysis.compare import changed_parameters, describe_question, gap, group_comparable
+from engines.analysis.report import (
+    best_baseline,
+    experiment_document,
+    trial_document,
+    verdict,
+)
+from engines.study.records import Baseline, Best, Dataset, Trial
+from engines.study.states import Counts
+from tests.unit.building import a_study, an_experiment
+
+ORDERED = {"kind": "expanding windows", "ordered": True, "folds": 5}
+OTHER_DATA = Dataset("towns", None, "b" * 64, 100, 3, "price", None, ())
+OTHER_TARGET = Dataset("towns", None, "a" * 64, 100, 3, "rent", None, ())
+CODE = {"sha256": "1" * 64, "function": "f", "reference": "m.py:f"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "together"),
+    [
+        ({}, {}, True),
+        ({}, {"sampler": "random", "workers": 9, "name": "z", "time_limit_s": 5.0}, True),
+        ({}, {"dataset": OTHER_DATA}, False),
+        ({}, {"dataset": OTHER_TARGET}, False),
+        ({}, {"metric": "mae", "maximize": False}, False),
+        ({}, {"task": "forecast"}, False),
+        ({}, {"seed": 8}, False),
+        ({}, {"split": {"kind": "random folds", "ordered": False, "folds": 3}}, False),
+        ({}, {"split": ORDERED}, False),
+        ({"split": ORDERED}, {"split": ORDERED, "seed": 8}, True),
+        ({"dataset": None, "objective": CODE}, {"dataset": None, "objective": CODE}, True),
+        (
+            {"dataset": None, "objective": CODE},
+            {"dataset": None, "objective": {**CODE, "function": "g"}},
+            False,
+        ),
+        (
+            {"dataset": None, "objective": CODE},
+            {"dataset": None, "objective": {**CODE, "sha256": "2" * 64}},
+            False,
+        ),
+    ],
+)
+def test_studies_are_ranked_together_only_when_they_answer_one_question(
+    first: dict, second: dict, together: bool
+) -> None:
+    one, two = an_experiment("a"), an_experiment("b")
+    one, two = replace(one, **first), replace(two, **second)
+
+    groups = group_comparable([(one, one.studies[0]), (two, two.studies[0])])
+
+    assert len(groups) == (1 if together else 2)
+    assert sum(len(group.rows) for group in groups) == 2
+
+
+@pytest.mark.parametrize(
+    ("maximize", "order"), [(True, ["c", "a", "b", "n"]), (False, ["b", "a", "c", "n"])]
+)
+def test_a_group_is_sorted_from_best_to_worst_with_the_unscored_last(
+    maximize: bool, order: list[str]
+) -> None:
+    scores = {"n": None, "a": 0.5, "b": 0.1, "c": 0.9}
+    studies = [
+        a_study(f"e/{name}", best=None if score is None else Best(0, score, None))
+        for name, score in scores.items()
+    ]
+    experiment = an_experiment("e", *studies, maximize=maximize)
+
+    (group,) = group_comparable([(experiment, study) for study in studies])
+
+    assert [study.model for _, study in group.rows] == order
+    assert group.baselines == experiment.baselines
+    assert [study.model for study in experiment.ranked] == order
+
+
+def test_a_question_is_told_in_words() -> None:
+    words = describe_question(an_experiment())
+
+    assert words == "towns (100 x 3, aaaaaaaa), target price, r2, 5 random folds, seed 7"
+    custom = replace(an_experiment(), dataset=None, objective=CODE)
+    assert describe_question(custom) == "m.py:f, r2, seed 7"
+
+
+@pytest.mark.parametrize(
+    ("maximize", "selection", "held_out", "optimism"),
+    [
+        (True, 0.8, 0.7, 0.1),
+        (True, 0.7, 0.8, -0.1),
+        (False, 2.0, 2.5, 0.5),
+        (False, 2.5, 2.0, -0.5),
+        (True, -0.3, -0.5, 0.2),
+        (True, 0.8, None, None),
+    ],
+)
+def test_a_positive_gap_means_that_the_search_was_optimistic(
+    maximize: bool, selection: float, held_out: float | None, optimism: float | None
+) -> None:
+    found = gap(a_study(best=Best(1, selection, held_out)), maximize)
+
+    assert found == (None if optimism is None else pytest.approx(optimism))
+    assert gap(a_study(best=None), maximize) is None
+
+
+def test_parameters_that_differ_are_told_in_their_order() -> None:
+    sets = [
+        {"a": 1, "b": 0.5, "c": None, "d": "x"},
+        {"a": 1, "b": 0.5000000001, "c": None, "e": True},
+    ]
+
+    assert changed_parameters(sets) == ["b", "d", "e"]
+    assert changed_parameters(sets[:1]) == []
+    assert changed_parameters([{"a": 1}, {"a": 1.0}]) == ["a"]
+    assert changed_parameters([{"a": None}, {}]) == ["a"]
+    assert changed_parameters([]) == []
+
+
+# -- the verdict ----------------------------------------------------------------------------------
+
+
+def with_best(best: Best | None, **changes: object):  # type: ignore[no-untyped-def]
+    return an_experiment("e", a_study(best=best), **changes)
+
+
+def test_the_verdict_names_the_leader_with_both_scores_and_the_baseline() -> None:
+    assert verdict(with_best(Best(1, 0.8123456, 0.7))) == (
+        "ridge leads with r2 0.8123 in selection, 0.7 on held-out data; "
+        "the best baseline (mean) has 0."
+    )
+
+
+def test_the_verdict_is_careful_while_the_search_goes_on() -> None:
+    running = with_best(Best(1, 0.8, None), state="running")
+
+    assert verdict(running).startswith("ridge so far leads with r2 0.8 in selection; the best")
+
+
+@pytest.mark.parametrize(
+    ("score", "maximize", "baseline", "beaten"),
+    [
+        (0.1, True, 0.0, True),
+        (0.0, True, 0.0, False),
+        (-0.1, True, 0.0, False),
+        (1.0, False, 2.0, True),
+        (2.0, False, 2.0, False),
+        (3.0, False, 2.0, False),
+    ],
+)
+def test_only_a_strictly_better_score_beats_a_baseline(
+    score: float, maximize: bool, baseline: float, beaten: bool
+) -> None:
+    worse = baseline - 1 if maximize else baseline + 1
+    experiment = with_best(
+        Best(1, score, None),
+        maximize=maximize,
+        baselines=(Baseline("median", worse, None), Baseline("mean", baseline, None)),
+    )
+
+    found = best_baseline(experiment)
+
+    assert found is not None
+    assert found.name == "mean"
+    assert verdict(experiment).startswith("No model beats the baseline: mean has") is not beaten
+
+
+def test_without_a_score_the_verdict_says_only_that() -> None:
+    assert verdict(with_best(None)) == "No trial has completed."
+    assert verdict(replace(with_best(None), studies=())) == "No trial has completed."
+
+
+def test_without_baselines_the_leader_leads() -> None:
+    custom = with_best(Best(1, 0.8, None), baselines=())
+
+    assert verdict(custom) == "ridge leads with r2 0.8 in selection."
+    assert verdict(replace(custom, baselines=(Baseline("mean", None, None),))) == verdict(custom)
+
+
+# -- documents ------------------------------------------------------------------------------------
+
+
+def test_an_experiment_s_document_has_the_promised_keys() -> None:
+    experiment = with_best(Best(1, 0.8, 0.7))
+
+    document = experiment_document(experiment, lambda study: {"alpha": 1.0})
+
+    promised = "experiment state task data metric direction seed studies baselines ensemble verdict"
+    assert set(promised.split()) <= set(document)
+    assert {"name", "sha256", "rows", "columns"} <= set(document["data"])
+    (study,) = document["studies"]
+    assert {"study", "model", "family", "state", "trials", "best"} <= set(study)
+    assert set(study["trials"]) == {
+        *("complete", "failed", "pruned", "running", "waiting", "goal"),
+    }
+    assert study["best"] == {
+        "number": 1,
+        "selection_score": 0.8,
+        "held_out_score": 0.7,
+        "params": {"alpha": 1.0},
+    }
+    assert document["baselines"][0] == {
+        "name": "mean",
+        "selection_score": 0.0,
+        "held_out_score": -0.1,
+    }
+    assert document["direction"] == "maximize"
+    assert document["verdict"] == verdict(experiment)
+    listed = experiment_document(experiment, None)
+    assert "params" not in listed["studies"][0]["best"]
+
+
+def test_a_document_of_nothing_found_holds_nulls() -> None:
+    experiment = replace(with_best(None), dataset=None, objective=CODE, maximize=False)
+
+    document = experiment_document(experiment, lambda study: {})
+
+    assert document["studies"][0]["best"] is None
+    assert document["data"]["sha256"] is None
+    assert document["direction"] == "minimize"
+
+
+def test_a_trial_s_document_has_the_promised_keys() -> None:
+    trial = Trial(1, 1, 4, "failed", None, {"a": 1}, None, None, 0.5, 2, 7, "ValueError: x", None, 3)
+
+    document = trial_document(trial)
+
+    assert {"number", "state", "value", "params", "duration_s", "worker", "seed", "error"} <= set(
+        document
+    )
+    assert (document["number"], document["error"], document["retry_of"]) == (4, "ValueError: x", 3)
+
+
+# -- progress -------------------------------------------------------------------------------------
+
+
+def test_time_to_go_is_the_missing_trials_at_their_median_shared_by_the_workers() -> None:
+    half = a_study("e/a", counts=Counts(complete=5, goal=10), median_s=2.0, state="running")
+    done = a_study("e/b", counts=Counts(complete=4, goal=4), median_s=9.0)
+    experiment = an_experiment("e", half, done, workers=2)
+
+    assert experiment.eta_s == 5.0
+    assert (experiment.finished, experiment.goal, experiment.progress) == (9, 14, 9 / 14)
+    assert replace(experiment, time_limit_s=6.0, time_used_s=3.0).eta_s == 3.0
+    fresh = a_study("e/c", counts=Counts(goal=3), median_s=None, state="waiting")
+    assert replace(experiment, studies=(half, fresh)).eta_s is None
+    stopped = replace(half, want="stop")
+    assert replace(experiment, studies=(stopped, done)).eta_s == 0.0
+    endless = replace(half, counts=Counts(complete=5))
+    timed = replace(experiment, studies=(endless,), time_limit_s=10.0, time_used_s=4.0)
+    assert (timed.goal, timed.progress, timed.eta_s) == (None, 0.4, 6.0)
