@@ -118,12 +118,14 @@ class Asked:
 class Worker:
     """What one process runs and writes down.
 
-    executed: the number of every trial whose objective was called. ended: when each trial ended.
+    executed: the number of every trial whose objective was called. told: the number of every
+    trial whose end the store has accepted; ended: when that was.
     """
 
     def __init__(self, orders: dict[str, Any]) -> None:
         self.orders = orders
         self.executed: list[int] = []
+        self.told: list[int] = []
         self.ended: list[float] = []
         self.deadline = 0.0
         self.wanted: int | None = None
@@ -155,7 +157,11 @@ class Worker:
 
         return run
 
-    def _count(self, _: optuna.Study, __: optuna.trial.FrozenTrial) -> None:
+    def _count(self, _: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        self._note_end(trial.number)
+
+    def _note_end(self, number: int) -> None:
+        self.told.append(number)
         self.ended.append(time.monotonic())
 
     def _prepare_claims(self) -> Note:
@@ -178,7 +184,7 @@ class Worker:
                     handles[job.study_id] = StudyHandle(cached, job, SAMPLER_SEED, sampler, "none")
                 handle = handles[job.study_id]
                 run_custom_trial(storage, handle, job, lambda: self.objective)
-                self.ended.append(time.monotonic())
+                self._note_end(-1 if job.number is None else job.number)
 
         return run
 
@@ -201,6 +207,7 @@ class Worker:
             "error": error,
             "died_after_s": time.monotonic() - start if error else None,
             "executed": self.executed,
+            "told": self.told,
             "in_time": sum(end <= self.deadline for end in self.ended),
             "cpu_s": time.process_time() - cpu,
             "slowest_s": max((b - a for a, b in pairwise([start, *self.ended])), default=None),

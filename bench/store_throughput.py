@@ -15,7 +15,8 @@ they run for a fixed time, and trials that ended within it count. An exception e
 it would a user's, and nothing restarts it: `died` says how many and `alive` is the mean share of
 the time that the workers lived, so a rate beside `alive` below 1 is that of fewer workers.
 `twice` counts trials whose objective was called by more than one process (or more than once),
-`left` those still RUNNING after every process had ended. `--queued 0` shows the rates without the
+`left` those still RUNNING after every process had ended, `lost` those whose end the store had
+accepted and whose row does not say so. `--queued 0` shows the rates without the
 queue, which is what kills the stock workers.
 
 A last part counts what SQLite is asked for one trial, with one worker and no queue: SELECTs,
@@ -83,7 +84,7 @@ def run_cell(cell: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             raise SystemExit(f"store_throughput: no store for {cell['way']}")
         told = _run_workers(cell, path)
         with contextlib.closing(sqlite3.connect(path)) as connection:
-            states = dict(connection.execute("SELECT state, count(*) FROM trials GROUP BY state"))
+            states = dict(connection.execute("SELECT number, state FROM trials"))
             (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
     if (mode == "wal") != (cell["way"] != "stock"):
         raise SystemExit(f"store_throughput: {cell['way']} ran in journal mode {mode}")
@@ -126,8 +127,10 @@ def _run_workers(cell: Mapping[str, Any], path: Path) -> list[dict[str, Any]]:
 
 
 def _result(
-    cell: Mapping[str, Any], told: list[dict[str, Any]], states: Mapping[str, int]
+    cell: Mapping[str, Any], told: list[dict[str, Any]], states: Mapping[int, str]
 ) -> dict[str, Any]:
+    counts = Counter(states.values())
+    told_numbers = {number for worker in told for number in worker["told"]}
     calls = Counter(number for worker in told for number in worker["executed"])
     errors = Counter(w["error"] for w in told if w["error"])
     lived = [min(1.0, (w["died_after_s"] or 1e9) / cell["seconds"]) for w in told]
@@ -141,9 +144,10 @@ def _result(
         "died": sum(errors.values()),
         "errors": dict(errors),
         "alive": sum(lived) / len(lived),
-        "running_left": states.get("RUNNING", 0),
-        "waiting_left": states.get("WAITING", 0),
-        "complete": states.get("COMPLETE", 0),
+        "lost": sum(states.get(number) != "COMPLETE" for number in told_numbers),
+        "running_left": counts["RUNNING"],
+        "waiting_left": counts["WAITING"],
+        "complete": counts["COMPLETE"],
         "load": _common.load_average()[0],
     }
 
@@ -236,7 +240,7 @@ def summarise(taken: list[dict[str, Any]], plain: str) -> list[dict[str, Any]]:
         for field in ("trials_per_s", "cpu_ms_per_trial", "alive", "slowest_trial_s"):
             line[field] = median(one[field] for one in rounds)
         line["ratio"] = median(ratios) if ratios else None
-        for field in ("run_twice", "died", "running_left"):
+        for field in ("run_twice", "died", "running_left", "lost"):
             line[field] = sum(one[field] for one in rounds)
         line["errors"] = dict(sum((Counter(one["errors"]) for one in rounds), Counter()))
         lines.append(line)
@@ -246,9 +250,9 @@ def summarise(taken: list[dict[str, Any]], plain: str) -> list[dict[str, Any]]:
 def print_lines(lines: list[dict[str, Any]], plain: str) -> None:
     """The table, and under it what the workers died of."""
     head = ["store", "sampler", "workers", "trials/s", f"x {plain}", "CPU ms/trial", "slowest s"]
-    head += ["twice", "died", "alive", "left"]
+    head += ["twice", "died", "alive", "left", "lost"]
     fields = ["way", "sampler", "workers", "trials_per_s", "ratio", "cpu_ms_per_trial"]
-    fields += ["slowest_trial_s", "run_twice", "died", "alive", "running_left"]
+    fields += ["slowest_trial_s", "run_twice", "died", "alive", "running_left", "lost"]
     _common.print_table(head, [[line[field] for field in fields] for line in lines])
     errors: Counter[tuple[str, str]] = Counter()
     for line in lines:

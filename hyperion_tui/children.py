@@ -121,4 +121,4 @@ def _reason(done: Done) -> str:
     lines = [line.strip() for line in done.err.splitlines() if line.strip()]
     if not lines:
         return f"The command ended with exit code {done.code} and said nothing."
-    return one_line(lines[-1], 600)
+    return one_line(lines[-1].removeprefix("hyperion-tui: "), 600)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import io
 import os
 import shutil
 import sys
@@ -183,6 +184,9 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """The program; returns its exit code. The only place that turns errors into messages."""
     os.umask(0o077)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name or a sign that this terminal's encoding lacks is shown as `?`, not a crash.
+        sys.stdout.reconfigure(errors="replace")
     try:
         return _dispatch(build_parser().parse_args(argv))
     except HyperionError as error:

@@ -60,7 +60,7 @@ def home(environment: Mapping[str, str] | None = None) -> Path:
 def locate(option: str | None = None, environment: Mapping[str, str] | None = None) -> Location:
     """The store that is meant: `option` (path or sqlite URL), HYPERION_STORAGE, the default.
 
-    Raises BadInput for a URL of another kind of database.
+    Raises BadInput for a URL of another kind of database, or a path that no file can have.
     """
     environment = os.environ if environment is None else environment
     named = option or environment.get("HYPERION_STORAGE") or ""
@@ -74,4 +74,9 @@ def locate(option: str | None = None, environment: Mapping[str, str] | None = No
                 "give a path such as studies.db."
             )
         named = rest.removeprefix("/") or "studies.db"
-    return Location(Path(named).expanduser().absolute())
+    path = Path(named).expanduser().absolute()
+    try:
+        path.exists()
+    except OSError as error:
+        raise BadInput(f"--store {named[:40]}...: {error.strerror}; name another file.") from error
+    return Location(path)

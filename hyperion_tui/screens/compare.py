@@ -89,11 +89,9 @@ class CompareScreen(Upper):
         columns += [Column(_heading(c, ranked), STUDY, "right", most=22) for c in ranked]
         table = self.table
         table.show(ListRows(rows), columns, follow=table.current_key)
-        order = reason or f"best {ranked[0].experiment.metric} first" if ranked else ""
-        table.title(
-            f"Comparison  {text.plural(len(ranked), 'study', 'studies')}  {order}",
-            table.hidden_columns(),
-        )
+        order = reason or f"best {text.clean(ranked[0].experiment.metric)} first" if ranked else ""
+        number = text.plural(len(ranked), "study", "studies")
+        table.call(f"Comparison of {number}  {order}  lines")
         self.hint("scores rank by selection; held-out is for believing, not for choosing")
 
     def _best_params(self, study: Study) -> dict[str, Any]:

@@ -82,7 +82,7 @@ class ExperimentsScreen(Upper, OrderingView):
         table = self.table
         table.show(ListRows(rows), follow=table.current_key)
         turned = ", reversed" if self._reversed else ""
-        table.title(f"Experiments  by {self._sort}{turned}  {table.position()}")
+        table.call(f"Experiments  by {self._sort}{turned}")
 
     def on_window_table_sort_asked(self, message: WindowTable.SortAsked) -> None:
         if message.reverse:

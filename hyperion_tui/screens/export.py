@@ -46,9 +46,10 @@ def file_name(name: str) -> str:
     return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "export"
 
 
-def write(location: Location, scope: Scope, path: Path) -> str:
+def write(location: Location, scope: Scope, path: Path, *, replace: bool) -> str:
     """Let a command write the file; returns what to tell. Called in a thread."""
-    children.command(location, *scope.words, "--csv", str(path))
+    force = ("--force",) if replace else ()
+    children.command(location, *scope.words, "--csv", str(path), *force)
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             rows = sum(1 for _ in csv.reader(stream)) - 1
@@ -111,16 +112,18 @@ class ExportDialog(Dialog[None]):
             question = (f"{path} exists.", "Write over it?")
             self.app.push_screen(
                 Confirm("Overwrite", question, "Overwrite"),
-                lambda yes: self._write(path) if yes else None,
+                lambda yes: self._write(path, replace=True) if yes else None,
             )
         else:
             self._write(path)
 
-    def _write(self, path: Path) -> None:
+    def _write(self, path: Path, *, replace: bool = False) -> None:
         self._writing = True
         self._say("writing ...")
         location, scope = self.hyperion.location, self._scope
-        self.hyperion.in_thread(lambda: write(location, scope, path), self._written, self._fail)
+        self.hyperion.in_thread(
+            lambda: write(location, scope, path, replace=replace), self._written, self._fail
+        )
 
     def _written(self, notice: str) -> None:
         if self.is_attached:

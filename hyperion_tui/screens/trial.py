@@ -85,7 +85,7 @@ class TrialScreen(Upper):
         rows = [_parameter(name, trial.params, best_params) for name in names]
         table.explain_emptiness(["No parameters yet."])
         table.show(ListRows(rows), columns)
-        table.title(f"Parameters  {len(names)}")
+        table.call("Parameters")
         pane = self.query_one(TextPane)
         pane.show(_facts(detail))
         pane.title("What happened")

@@ -116,9 +116,10 @@ class TrialsScreen(Upper, OrderingView):
             return
         only = f"  only {self._states[0]}" if self._states else ""
         order = "largest first" if self._descending else "smallest first"
-        table.explain_emptiness([f"No trial{' is ' + self._states[0] if self._states else ' yet'}."])
-        self._order = f"Trials  by {self._sort}, {order}{only}"
-        self._say_position()
+        table.explain_emptiness(
+            [f"No trial{' is ' + self._states[0] if self._states else ' yet'}."]
+        )
+        table.call(f"Trials  by {self._sort}, {order}{only}")
 
     def _load(self, offset: int, limit: int) -> list[Row]:
         trials = self.hyperion.feed.pages.trials(
@@ -139,15 +140,11 @@ class TrialsScreen(Upper, OrderingView):
         named = (Column(text.clean(n), max(8, min(16, len(n))), "right") for n in self._params)
         return (*COLUMNS, *named)
 
-    def _say_position(self) -> None:
-        self.table.title(f"{self._order}  {self.table.position()}", self.table.hidden_columns())
-
     # -- keys ----------------------------------------------------------------------------------
 
     def on_line_view_moved(self, _: LineView.Moved) -> None:
         if not self._shown:
             return
-        self._say_position()
         row = self.table.current
         self.hint(row.note if row is not None else "")
 

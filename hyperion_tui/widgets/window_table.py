@@ -139,6 +139,7 @@ class WindowTable(LineView):
         self.fixed = fixed
         self.shifted = 0
         self.marked: set[Hashable] = set()
+        self.caption = ""
         self._empty_lines: tuple[str, ...] = ()
         self._drawn: dict[int, Row | None] = {}
 
@@ -239,6 +240,16 @@ class WindowTable(LineView):
         if self.line_count() or not 1 <= y <= len(self._empty_lines):
             return ()
         return ((f"  {self._empty_lines[y - 1]}", ""),)
+
+    def moved(self) -> None:
+        """Say in the border what this is, and what of it is to be seen."""
+        if self.caption:
+            self.title(f"{self.caption}  {self.position()}", self.hidden_columns())
+
+    def call(self, caption: str) -> None:
+        """Say what the table is, in its border."""
+        self.caption = caption
+        self.moved()
 
     def hidden_columns(self) -> str:
         """`3 more columns →`, or nothing."""

@@ -31,6 +31,7 @@ from tests.unit.building import (
 
 ROOT = Path(__file__).resolve().parents[2]
 
+
 def create(path: str, number: int) -> Any:
     with opened(Location(Path(path))) as storage:
         return len(storage.get_all_studies())

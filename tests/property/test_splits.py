@@ -78,9 +78,7 @@ def test_ordered_windows_grow_and_score_each_row_once(rows: int, seed: int) -> N
 
 @given(rows=rows_of, seed=seeds, ordered=st.booleans())
 @settings(max_examples=40)
-def test_a_split_is_a_function_of_rows_order_and_seed(
-    rows: int, seed: int, ordered: bool
-) -> None:
+def test_a_split_is_a_function_of_rows_order_and_seed(rows: int, seed: int, ordered: bool) -> None:
     split = make_split(rows, ordered=ordered, seed=seed)
 
     assert same(split, make_split(rows, ordered=ordered, seed=seed))

@@ -273,6 +273,7 @@ def add_typical(
     trials: int = 12,
     goal: int = 20,
     paused: bool = True,
+    at: str | None = None,
 ) -> tuple[int, list[int]]:
     """An experiment with some trials of several models, a failed and a pruned one, and a log."""
     with store.together():
@@ -282,27 +283,33 @@ def add_typical(
             study = store.study(experiment, model, goal=goal, want="pause" if paused else "run")
             ids.append(study)
             for number in range(trials):
-                _typical_trial(store, experiment, study, model, number, 0.70 + 0.05 * place)
+                _typical_trial(store, experiment, study, model, number, 0.70 + 0.05 * place, at)
         store.baseline(experiment, "mean", -0.0021, -0.0101)
         store.baseline(experiment, "median", -0.0312)
     return experiment, ids
 
 
 def _typical_trial(
-    store: Store, experiment: int, study: int, model: str, number: int, level: float
+    store: Store,
+    experiment: int,
+    study: int,
+    model: str,
+    number: int,
+    level: float,
+    at: str | None,
 ) -> None:
     params = typical_params(model, number)
     if number == 5:
         message = "max_bin must be in [2, 65535]"
         store.failed(study, number, message, params=params, duration_s=0.4)
         said = f"failed: ValueError: {message} (0.4 s)"
-        store.event(experiment, "trial_failed", said, study, number)
+        store.event(experiment, "trial_failed", said, study, number, at)
     elif number == 7:
         store.trial(study, number, level / 2, "PRUNED", params, 0.9)
         said = f"pruned at {level / 2:.6g} (0.9 s)"
-        store.event(experiment, "trial_pruned", said, study, number)
+        store.event(experiment, "trial_pruned", said, study, number, at)
     else:
         value = level + 0.01 * (number * 7 % 11) / 2
         store.trial(study, number, value, "COMPLETE", params, 1.2 + number / 10)
         said = f"{value:.6g} ({1.2 + number / 10:.1f} s)"
-        store.event(experiment, "trial_complete", said, study, number)
+        store.event(experiment, "trial_complete", said, study, number, at)

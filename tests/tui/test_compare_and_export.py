@@ -19,7 +19,7 @@ async def test_all_studies_stand_side_by_side_with_the_best_first(store: Store):
     async with sitting(store.location) as seat:
         await seat.press("c")
 
-        await seat.sees("Comparison  4 studies  best r2 first")
+        await seat.sees("Comparison of 4 studies  best r2 first")
         assert seat.lines()[2].strip("┃ ").split()[:2] == ["lightgbm", "xgboost"]
         assert "★ 0.9000" in seat.line("selection score")
         assert "12/20" in seat.line("trials")
@@ -32,7 +32,7 @@ async def test_marked_studies_only(store: Store):
     async with sitting(store.location) as seat:
         await seat.press("2", "space", "down", "space", "c")
 
-        await seat.sees("Comparison  2 studies")
+        await seat.sees("Comparison of 2 studies")
         assert seat.lines()[2].strip("┃ ").split() == ["lightgbm", "random_forest"]
 
 
@@ -79,7 +79,7 @@ async def test_an_export_runs_the_command_and_counts_the_rows(
         path = str(tmp_path / "demo-trials.csv")
         assert "2 rows" in seat.lines()[-2]
         assert spawned.commands == [
-            ["trials", "demo", "--csv", path, "--store", str(store.location.path)]
+            ["trials", "demo", "--csv", path, "--force", "--store", str(store.location.path)]
         ]
 
 

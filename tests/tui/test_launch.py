@@ -65,7 +65,7 @@ async def test_an_error_is_shown_in_the_dialog_which_keeps_what_was_typed(
 ):
     add_typical(store)
     problem = "No column `prize` in my.csv: did you mean price?"
-    spawned.answers["run"] = Done(2, "", f"some talk\n{problem}\n")
+    spawned.answers["run"] = Done(2, "", f"some talk\nhyperion-tui: {problem}\n")
 
     async with sitting(store.location, (80, 24)) as seat:
         await seat.press("r")

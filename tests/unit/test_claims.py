@@ -340,7 +340,8 @@ def test_the_study_furthest_from_its_goal_comes_first(
     location: Location, storage: HyperionStorage
 ) -> None:
     create_or_extend(
-        storage, experiment_plan(study_plan("a", goal=2), study_plan("b", goal=4), study_plan("c", goal=4))
+        storage,
+        experiment_plan(study_plan("a", goal=2), study_plan("b", goal=4), study_plan("c", goal=4)),
     )
     worker = add_worker(location)
 
@@ -353,9 +354,7 @@ def test_the_study_furthest_from_its_goal_comes_first(
 def test_among_equals_a_loaded_family_comes_first(
     location: Location, storage: HyperionStorage
 ) -> None:
-    create_or_extend(
-        storage, experiment_plan(study_plan("a"), study_plan("b", family="ensemble"))
-    )
+    create_or_extend(storage, experiment_plan(study_plan("a"), study_plan("b", family="ensemble")))
     worker = add_worker(location)
 
     job = claim(storage, 1, worker, {"ensemble"})

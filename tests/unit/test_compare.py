@@ -226,7 +226,9 @@ def test_a_document_of_nothing_found_holds_nulls() -> None:
 
 
 def test_a_trial_s_document_has_the_promised_keys() -> None:
-    trial = Trial(1, 1, 4, "failed", None, {"a": 1}, None, None, 0.5, 2, 7, "ValueError: x", None, 3)
+    trial = Trial(
+        1, 1, 4, "failed", None, {"a": 1}, None, None, 0.5, 2, 7, "ValueError: x", None, 3
+    )
 
     document = trial_document(trial)
 

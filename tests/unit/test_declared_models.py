@@ -181,7 +181,9 @@ def test_a_declaration_says_what_the_tree_needs(name: str) -> None:
         assert isinstance(parameter, Choice | Float | Int)
 
 
-@pytest.mark.parametrize("word", ["random_forest", "RandomForest", "random-forest", "RANDOM FOREST"])
+@pytest.mark.parametrize(
+    "word", ["random_forest", "RandomForest", "random-forest", "RANDOM FOREST"]
+)
 def test_a_model_is_found_however_it_is_typed(word: str) -> None:
     assert catalogue.find(word).name == "random_forest"
 

@@ -53,7 +53,9 @@ def test_training_never_sees_validation_or_held_out_rows(name: str, poison: floa
     y[others] = 1e6
     probe = data.X[fold.valid]
 
-    clean = fit.fit(fit.build(spec, params, 1, data.categories), data.X[fold.train], data.y[fold.train])
+    clean = fit.fit(
+        fit.build(spec, params, 1, data.categories), data.X[fold.train], data.y[fold.train]
+    )
     poisoned = fit.fit(fit.build(spec, params, 1, data.categories), X[fold.train], y[fold.train])
 
     assert np.array_equal(fit.predict(clean, probe), fit.predict(poisoned, probe))

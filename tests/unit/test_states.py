@@ -8,7 +8,11 @@ import pytest
 
 from engines.study.states import Counts, experiment_state, study_state
 
-RUNNING, IDLE, FRESH = Counts(complete=1, running=1, goal=3), Counts(complete=1, goal=3), Counts(goal=3)
+RUNNING, IDLE, FRESH = (
+    Counts(complete=1, running=1, goal=3),
+    Counts(complete=1, goal=3),
+    Counts(goal=3),
+)
 REACHED = Counts(complete=1, failed=1, pruned=1, goal=3)
 
 TABLE = [

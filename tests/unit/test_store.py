@@ -97,7 +97,17 @@ def test_a_new_store_is_in_wal_mode_and_marked_current(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["a?b=c.db", "100%.db", "50%41.db", "{x}.db", "{}.db", "with space.db", "a#b.db", "ü漢.db", "a&b;c.db"],
+    [
+        "a?b=c.db",
+        "100%.db",
+        "50%41.db",
+        "{x}.db",
+        "{}.db",
+        "with space.db",
+        "a#b.db",
+        "ü漢.db",
+        "a&b;c.db",
+    ],
 )
 def test_a_path_means_itself_whatever_it_holds(tmp_path: Path, name: str) -> None:
     location = Location(tmp_path / "folder {y}?z" / name)

@@ -1,0 +1,80 @@
+"""Whole screens as text, compared with kept ones. `make snap` takes them again."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engines.models import catalogue
+from engines.models.spec import ModelSpec
+from engines.search.space import Float, Int, Space
+from tests.tui.driving import sitting
+from tests.tui.stores import Store, add_typical
+
+KEPT = Path(__file__).with_name("pictures")
+AT = "2026-11-22T20:41:07.123456+00:00"
+
+
+def model(name: str, family: str, package: str = "json") -> ModelSpec:
+    if family == "ensemble":
+        space, defaults = Space({"rate": Float(0.01, 1.0), "depth": Int(1, 9)}), {"rate": 0.1}
+        defaults["depth"] = 3
+    else:
+        space, defaults = Space({"alpha": Float(0.1, 10.0)}), {"alpha": 1.0}
+    about = f"what {name} is"
+    return ModelSpec(name, family, "json:JSONDecoder", about, space, defaults, package=package)
+
+
+@pytest.fixture(autouse=True)
+def fixed_surroundings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The same models and the same time zone everywhere."""
+    families = {
+        "sklearn": tuple(model(n, "sklearn") for n in ("ridge", "lasso", "random_forest")),
+        "ensemble": (model("xgboost", "ensemble"), model("lightgbm", "ensemble")),
+        "pytorch": (model("lstm", "pytorch", "no_such_package"),),
+    }
+    models = {spec.name: spec for specs in families.values() for spec in specs}
+    monkeypatch.setattr(catalogue, "families", lambda: families)
+    monkeypatch.setattr(catalogue, "models", lambda: models)
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+SCENES: dict[str, list[str]] = {
+    "main": ["2", "down"],
+    "models": ["down", "space", "down", "space"],
+    "trials": ["2", "enter", "down"],
+    "compare": ["c"],
+    "experiments": ["o"],
+    "launch": ["r"],
+    "stop": ["x"],
+    "help": ["question_mark"],
+}
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+@pytest.mark.parametrize("scene", SCENES)
+async def test_a_screen_looks_as_it_did(store: Store, scene: str, size: tuple[int, int]):
+    _, ids = add_typical(store, "earlier", at=AT, trials=12, goal=12, paused=False)
+    for study in ids:
+        store.end(study, 0.71, 3)
+    add_typical(store, at=AT)
+
+    async with sitting(store.location, size) as seat:
+        await seat.sees("0.9000")
+        await seat.press(*SCENES[scene])
+        await seat.pilot.pause()
+        shown = seat.text().rstrip() + "\n"
+
+    file = KEPT / f"{scene}-{size[0]}x{size[1]}.txt"
+    if os.environ.get("HYPERION_SNAPSHOTS") == "update":
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(shown, encoding="utf-8")
+    assert shown == file.read_text(encoding="utf-8")
