@@ -91,32 +91,6 @@ def start_experiment(location: Location, request: Request) -> str:
         raise HyperionError(f"The start answered something strange: {one_line(out)}") from error
 
 
-@dataclass(frozen=True, slots=True)
-class Bundle:
-    """A data set that comes with the program."""
-
-    name: str
-    target: str
-    time_column: str
-    about: str
-
-
-_LIST_BUNDLED = (
-    "import json; from engines.data.bundled import BUNDLED; "
-    "print(json.dumps([[b.name, b.target, b.time_column or '', "
-    "f'{b.description}: {b.rows} rows, {b.columns} columns'] for b in BUNDLED.values()]))"
-)
-
-
-def bundled() -> list[Bundle]:
-    """The bundled data sets. A child reads them: their module loads pandas."""
-    done = run_child(["-c", _LIST_BUNDLED])
-    try:
-        return [Bundle(*entry) for entry in json.loads(done.out)]
-    except (ValueError, TypeError):
-        return []
-
-
 def _reason(done: Done) -> str:
     lines = [line.strip() for line in done.err.splitlines() if line.strip()]
     if not lines:

@@ -1,37 +1,38 @@
-"""Orders to studies, and runners for those that have none. Called in threads: they may wait."""
+"""Orders as the app gives them, and the sentence to show for each. Called in threads."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
 from engines.errors import HyperionError
+from engines.run import orders
 from engines.run.launcher import start_runner
-from engines.study import control
+from engines.run.orders import Target
 from engines.study.location import Location
 from engines.study.records import Experiment, Study
 from engines.study.states import FINAL
 from hyperion_tui import text
-
-Target = tuple[Experiment, Study]
 
 _DONE = {"pause": "pausing", "run": "going on", "stop": "stopping", "cancel": "cancelled"}
 
 
 def give(location: Location, targets: Sequence[Target], want: str, *, now: bool = False) -> str:
     """Order studies to run, pause, stop or cancel; returns what to tell the person."""
-    names = control.order(location, targets, want, now=now)
     if want == "run":
-        for experiment_id in {e.experiment_id for e, _ in targets}:
-            start_runner(location, experiment_id)
+        done = orders.resume(location, targets)
+    else:
+        done = orders.give(location, targets, want, now=now)
+    names, notes = done.names, done.notes
     how = "interrupted" if now and want == "pause" else _DONE[want]
-    return f"{how}: {names[0] if len(names) == 1 else text.plural(len(names), 'study', 'studies')}"
+    what = names[0] if len(names) == 1 else text.plural(len(names), "study", "studies")
+    return "; ".join([f"{how}: {what}", *notes])
 
 
 def retry(location: Location, experiment: Experiment, study: Study, number: int) -> str:
     """Queue a failed trial again and see to it that somebody runs it."""
-    created = control.retry(location, experiment, study, [number])
-    start_runner(location, experiment.experiment_id)
-    return f"{study.name}: trial {number} is queued again as {created[0]}"
+    created, done = orders.retry(location, experiment, study, [number])
+    again = f"{study.name}: trial {number} is queued again as {created[0]}"
+    return "; ".join([again, *done.notes])
 
 
 def adopt(location: Location, experiments: Iterable[Experiment]) -> str | None:
@@ -62,7 +63,7 @@ def stop_everything(location: Location, experiments: Iterable[Experiment]) -> st
     """Order every study that has not ended to stop."""
     targets = open_targets(experiments)
     if targets:
-        control.order(location, targets, "stop")
+        orders.give(location, targets, "stop")
     return f"stopping: {text.plural(len(targets), 'study', 'studies')}"
 
 

@@ -86,7 +86,10 @@ def wrap(text: str, width: int) -> list[str]:
 
 
 def number(value: float | None, *, sign: bool = False) -> str:
-    """Four significant digits; a dash for None. sign: a plus before what is not negative."""
+    """Four significant digits, six decimals at most; a dash for None.
+
+    sign: a plus before what is not negative.
+    """
     if value is None:
         return ABSENT
     if not math.isfinite(value):
@@ -96,7 +99,7 @@ def number(value: float | None, *, sign: bool = False) -> str:
         return format(0.0, f"{plus}.3f")
     magnitude = abs(value)
     if 1e-4 <= magnitude < 1e5:
-        decimals = max(0, 3 - math.floor(math.log10(magnitude)))
+        decimals = min(6, max(0, 3 - math.floor(math.log10(magnitude))))
         return format(value, f"{plus}.{decimals}f")
     return format(value, f"{plus}.3e")
 

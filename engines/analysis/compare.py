@@ -76,15 +76,14 @@ def describe_question(experiment: Experiment) -> str:
     )
 
 
-def gap(study: Study, maximize: bool) -> float | None:
-    """By how much the held-out score is worse than the selection score, in units of the metric.
+def gap(selection: float | None, held_out: float | None, maximize: bool) -> float | None:
+    """The held-out score against the selection score, in units of the metric.
 
-    Positive: the selection score was optimistic. None while there is no held-out score.
+    Below zero: worse on data that the search never saw. None while one of the two is missing.
     """
-    if study.best is None or study.best.held_out_score is None:
+    if selection is None or held_out is None:
         return None
-    difference = study.best.selection_score - study.best.held_out_score
-    return difference if maximize else -difference
+    return held_out - selection if maximize else selection - held_out
 
 
 def changed_parameters(params: Sequence[dict[str, Any]]) -> list[str]:

@@ -84,7 +84,7 @@ def _study_row(
         "state": study.state,
         "selection_score": best.selection_score if best else None,
         "held_out_score": best.held_out_score if best else None,
-        "gap": gap(study, maximize),
+        "gap": gap(best.selection_score, best.held_out_score, maximize) if best else None,
         "best_number": best.number if best else None,
         "complete": study.counts.complete,
         "failed": study.counts.failed,

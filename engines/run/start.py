@@ -162,8 +162,8 @@ def _data_plan(request: Request, specs: list[ModelSpec]) -> ExperimentPlan:
     }
     plan = DatasetPlan(
         sha256=dataset.sha256,
-        name=dataset.name,
-        path=dataset.path,
+        name=_as_text(dataset.name),
+        path=None if dataset.path is None else _as_text(dataset.path),
         rows=dataset.rows,
         columns=len(dataset.features),
         target=dataset.target,
@@ -181,6 +181,11 @@ def _data_plan(request: Request, specs: list[ModelSpec]) -> ExperimentPlan:
         studies=tuple(_study_plan(request, spec, facts) for spec in specs),
         **common,
     )
+
+
+def _as_text(name: str) -> str:
+    """A file's name as text: bytes that are none become `?`, as the store takes text only."""
+    return name.encode(errors="replace").decode()
 
 
 def _study_plan(request: Request, spec: ModelSpec, facts: dict[str, int]) -> StudyPlan:

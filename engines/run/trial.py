@@ -142,7 +142,7 @@ def _run(
     try:
         study.tell(job.number if job.number is not None else -1, value, state=state)
     except (ValueError, UpdateFinishedTrialError) as gone:
-        # It was put back or ended while it ran here: what was measured is not this worker's to tell.
+        # It was put back or ended meanwhile: the measurement is not this worker's to tell.
         raise TrialTaken(f"Trial {job.number} was given to another worker.") from gone
     return state
 

@@ -126,7 +126,7 @@ class Experiment:
         missing = 0.0
         for study in self.studies:
             left = (study.counts.goal or 0) - study.counts.finished
-            if left <= 0 or study.want in ("stop", "cancel") or study.state == "failed":
+            if left <= 0 or study.want != "run" or study.state == "failed":
                 continue
             if study.median_s is None:
                 return None

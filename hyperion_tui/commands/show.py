@@ -13,7 +13,7 @@ from engines.analysis.report import experiment_document, trial_document
 from engines.errors import BadInput, NotComparable
 from engines.study.location import Location
 from engines.study.reader import Reader
-from engines.study.records import Experiment, Study
+from engines.study.records import Best, Experiment, Study
 from hyperion_tui import text
 from hyperion_tui.commands.run import describe_start, print_ranking, print_result
 from hyperion_tui.output import print_json, print_table, talk
@@ -176,6 +176,17 @@ def _pairs(reader: Reader, names: list[str]) -> list[tuple[Experiment, Study]]:
     return list(found.values())
 
 
+def _gap(best: Best | None, maximize: bool) -> str:
+    return (
+        signed(gap(best.selection_score, best.held_out_score, maximize)) if best else signed(None)
+    )
+
+
+def signed(value: float | None) -> str:
+    """A difference with its sign, below zero for what got worse."""
+    return text.number(value, sign=True)
+
+
 def print_group(group: Group, params_of, *, only_changed: bool) -> None:
     """One ranked table of studies that answer the same question."""
     print(text.clean(f"{group.question}"))
@@ -191,16 +202,17 @@ def print_group(group: Group, params_of, *, only_changed: bool) -> None:
                 study.state,
                 best.selection_score if best else None,
                 best.held_out_score if best else None,
-                gap(study, group.maximize),
+                _gap(best, group.maximize),
                 f"{study.counts.finished}/{study.counts.goal or '-'}",
                 text.duration(study.train_s),
                 *[text.parameter(own[n]) if n in own else None for n in names],
             ]
         )
     for baseline in group.baselines:
-        scores = [baseline.selection_score, baseline.held_out_score]
-        blank = [None] * (3 + len(names))
-        rows.append([None, baseline.name, "baseline", *scores, *blank])
+        scores = (baseline.selection_score, baseline.held_out_score)
+        blank = [None] * (2 + len(names))
+        difference = signed(gap(*scores, group.maximize))
+        rows.append([None, baseline.name, "baseline", *scores, difference, *blank])
     print_table(
         ["", "study", "state", "selection", "held-out", "gap", "trials", "time", *names], rows
     )

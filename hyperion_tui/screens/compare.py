@@ -9,15 +9,15 @@ from typing import Any
 from textual.widget import Widget
 from textual.widgets import Static
 
+from engines.analysis.compare import gap
 from engines.errors import HyperionError
+from engines.run.orders import Target
 from engines.study.records import Experiment, Study
 from hyperion_tui import actions, text
 from hyperion_tui.messages import Snapshot
-from hyperion_tui.orders import Target
 from hyperion_tui.screens.base import Upper
 from hyperion_tui.screens.export import ExportDialog, Scope
 from hyperion_tui.widgets.lines import Piece
-from hyperion_tui.widgets.results_table import signed_gap
 from hyperion_tui.widgets.window_table import Column, ListRows, Row, WindowTable
 
 LABELS = 22
@@ -182,8 +182,9 @@ def _held_out(c: Compared) -> float | None:
 
 def _gap(c: Compared) -> Piece:
     score = c.study.best.selection_score if c.study.best else None
-    gap = signed_gap(score, _held_out(c), c.experiment.maximize)
-    return text.number(gap, sign=True), "warn" if gap is not None and gap < 0 else ""
+    difference = gap(score, _held_out(c), c.experiment.maximize)
+    worse = difference is not None and difference < 0
+    return text.number(difference, sign=True), "warn" if worse else ""
 
 
 def _trials(study: Study) -> str:

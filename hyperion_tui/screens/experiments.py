@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from textual.widget import Widget
 from textual.widgets import Static
 
+from engines.run.orders import Target
 from engines.study.records import Experiment
 from hyperion_tui import actions, text
 from hyperion_tui.messages import Snapshot
-from hyperion_tui.orders import Target
 from hyperion_tui.screens.base import Upper
 from hyperion_tui.screens.compare import CompareScreen
 from hyperion_tui.screens.ordering import OrderingView

@@ -10,9 +10,10 @@ from rich.text import Text
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
+from engines.data.bundled import BUNDLED
 from engines.errors import HyperionError
 from hyperion_tui import children, text
-from hyperion_tui.children import Bundle, Request
+from hyperion_tui.children import Request
 from hyperion_tui.screens.base import Dialog
 from hyperion_tui.widgets.fields import Entry, Field
 
@@ -27,7 +28,6 @@ class LaunchDialog(Dialog[str]):
     def __init__(self, selectors: Sequence[str]) -> None:
         super().__init__("Start an experiment")
         self._selectors = " ".join(selectors)
-        self._bundled: dict[str, Bundle] = {}
         self._filled: dict[str, str] = {}
         self._starting = False
 
@@ -47,29 +47,22 @@ class LaunchDialog(Dialog[str]):
     def on_mount(self) -> None:
         self._entry("data" if self._selectors else "selectors").focus()
         self._entry("selectors").cursor_position = 0
-        self.hyperion.in_thread(children.bundled, self._know_bundled)
+        self._entry("data").choices = tuple(BUNDLED)
+        self._say("bundled: " + ", ".join(BUNDLED))
 
     def _entry(self, name: str) -> Entry:
         return self.query_one(f"#{name}", Entry)
-
-    def _know_bundled(self, bundled: list[Bundle]) -> None:
-        if not self.is_attached:
-            return
-        self._bundled = {bundle.name: bundle for bundle in bundled}
-        self._entry("data").choices = tuple(self._bundled)
-        if bundled and not self._entry("data").value:
-            self._say("bundled: " + ", ".join(self._bundled))
 
     # -- help while typing -----------------------------------------------------------------------
 
     def on_input_changed(self, event: Input.Changed) -> None:
         if event.input.id != "data":
             return
-        bundle = self._bundled.get(event.value.strip())
+        bundle = BUNDLED.get(event.value.strip())
         if bundle is not None:
             self._fill("target", bundle.target)
-            self._fill("time_column", bundle.time_column)
-            self._say(bundle.about)
+            self._fill("time_column", bundle.time_column or "")
+            self._say(f"{bundle.description}: {bundle.rows} rows, {bundle.columns} columns")
             columns: tuple[str, ...] = ()
         else:
             columns = columns_of(event.value.strip())

@@ -8,10 +8,10 @@ from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
 from engines.models import catalogue
+from engines.run.orders import Target
 from engines.study.records import Study
 from hyperion_tui import actions, text
 from hyperion_tui.messages import Snapshot
-from hyperion_tui.orders import Target
 from hyperion_tui.screens.compare import CompareScreen
 from hyperion_tui.screens.experiments import ExperimentsScreen
 from hyperion_tui.screens.export import ExportDialog, Scope
@@ -31,7 +31,8 @@ WELCOME = (
     "",
     "space  marks models in the tree",
     "r      asks for data and starts",
-    "?      lists all keys; q leaves, and what runs goes on",
+    "?      lists all keys",
+    "q      leaves; what runs goes on",
 )
 STARTING = ("Nothing has finished yet.",)
 

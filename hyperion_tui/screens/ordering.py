@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from engines.run.orders import Target
 from engines.study.states import FINAL
 from hyperion_tui import actions, orders, text
-from hyperion_tui.orders import Target
 from hyperion_tui.screens.base import View
 from hyperion_tui.screens.confirm import Confirm
 

@@ -9,11 +9,11 @@ from textual.widgets import Static
 
 from engines.errors import HyperionError
 from engines.models import catalogue
+from engines.run.orders import Target
 from engines.study.reader import TRIAL_ORDERS
 from engines.study.records import Study, Trial
 from hyperion_tui import actions, text
 from hyperion_tui.messages import Snapshot
-from hyperion_tui.orders import Target
 from hyperion_tui.screens.base import Upper
 from hyperion_tui.screens.export import ExportDialog, Scope
 from hyperion_tui.screens.ordering import OrderingView

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from engines.analysis.compare import gap as gap_between
 from engines.study.records import Experiment, Study
 from hyperion_tui import actions, text
 from hyperion_tui.widgets.lines import Piece
@@ -43,7 +44,7 @@ def lines(experiment: Experiment) -> list[Line]:
     shown = [_study_line(study, experiment.maximize) for study in experiment.studies]
     for baseline in experiment.baselines:
         score, held_out = baseline.selection_score, baseline.held_out_score
-        gap = signed_gap(score, held_out, experiment.maximize)
+        gap = gap_between(score, held_out, experiment.maximize)
         key = ("baseline", baseline.name)
         shown.append(
             Line(key, baseline.name, "baseline", "", score, held_out, gap, None, trial=False)
@@ -54,7 +55,7 @@ def lines(experiment: Experiment) -> list[Line]:
 def _study_line(study: Study, maximize: bool) -> Line:
     score = study.best.selection_score if study.best else None
     held_out = study.best.held_out_score if study.best else None
-    gap = signed_gap(score, held_out, maximize)
+    gap = gap_between(score, held_out, maximize)
     seconds = study.train_s if study.counts.finished else None
     key = ("study", study.study_id)
     return Line(
@@ -66,13 +67,6 @@ def done_of(study: Study) -> str:
     """Finished trials and the goal: `12/20`, or `20` when it is reached."""
     done, goal = study.counts.finished, study.counts.goal
     return str(done) if goal is None or done == goal else f"{done}/{goal}"
-
-
-def signed_gap(score: float | None, held_out: float | None, maximize: bool) -> float | None:
-    """Held-out against selection score: below zero means worse on data the search never saw."""
-    if score is None or held_out is None:
-        return None
-    return held_out - score if maximize else score - held_out
 
 
 _KEYS: dict[str, Callable[[Line], float | str | None]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -72,8 +73,8 @@ def test_ordered_rows_never_look_ahead_and_keep_the_embargo(rows: int, seed: int
 def test_ordered_windows_grow_and_score_each_row_once(rows: int, seed: int) -> None:
     folds = make_split(rows, ordered=True, seed=seed).folds
 
-    assert all(len(a.train) <= len(b.train) for a, b in zip(folds, folds[1:], strict=False))
-    assert all(a.valid[-1] + 1 == b.valid[0] for a, b in zip(folds, folds[1:], strict=False))
+    assert all(len(a.train) <= len(b.train) for a, b in pairwise(folds))
+    assert all(a.valid[-1] + 1 == b.valid[0] for a, b in pairwise(folds))
 
 
 @given(rows=rows_of, seed=seeds, ordered=st.booleans())

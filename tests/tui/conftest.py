@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from engines.run import orders as engine_orders
 from hyperion_tui import children, orders
 from tests.tui.stores import Store
 
@@ -30,6 +31,7 @@ def runners(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return 1
 
     monkeypatch.setattr(orders, "start_runner", pretend)
+    monkeypatch.setattr(engine_orders, "start_runner", pretend)
     return asked
 
 
@@ -42,8 +44,6 @@ class Children:
 
     def run(self, words: list[str]) -> children.Done:
         self.asked.append(list(words))
-        if words[0] == "-c":
-            return self.answers.get("bundled", children.Done(0, "[]", ""))
         return self.answers.get(words[2], children.Done(0, "", ""))
 
     @property

@@ -79,14 +79,13 @@ async def test_an_error_is_shown_in_the_dialog_which_keeps_what_was_typed(
         await seat.until(lambda: len(spawned.commands) == 2)
 
 
-async def test_a_bundled_data_set_fills_in_its_columns(store: Store, spawned: Children):
+async def test_a_bundled_data_set_fills_in_its_columns(store: Store):
     add_typical(store)
-    spawned.answers["bundled"] = Done(0, BUNDLED, "")
 
     async with sitting(store.location) as seat:
         await seat.press("r")
-        await seat.sees("bundled: bikeshare, concrete")
-        await seat.press("down")
+        await seat.sees("bundled: abalone, airfoil, bikeshare")
+        await seat.press("down", "down", "down")
 
         assert entry(seat, "data") == "bikeshare"
         assert entry(seat, "target") == "bikers"

@@ -104,7 +104,7 @@ async def test_what_has_ended_takes_no_order(store: Store):
         await seat.press("x")
         await seat.sees("nothing to stop: demo has ended")
         await seat.press("u")
-        await seat.sees("Nothing to resume: demo/ridge is done.")
+        await seat.sees("Nothing to resume: demo/ridge is done")
         await seat.sees("That can't be used")
         await seat.press("enter")
         await seat.misses("That can't be used")

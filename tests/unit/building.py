@@ -82,7 +82,7 @@ def new_store(path: Path) -> Location:
 @contextlib.contextmanager
 def opened(location: Location) -> Iterator[HyperionStorage]:
     """Its Optuna storage, let go of at the end."""
-    with mock.patch.object(_VersionManager, "get_head_version", lambda self: head_version()):
+    with mock.patch.object(_VersionManager, "get_head_version", return_value=head_version()):
         storage = open_storage(location)
     # Statements compile once a process instead of once a store: a third of a test's time.
     storage.engine._compiled_cache = _STATEMENTS

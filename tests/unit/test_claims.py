@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 
 import optuna
 import pytest
@@ -426,7 +425,7 @@ def fail_in_a_row(storage: HyperionStorage, worker: int) -> Job | None:
 
 
 @pytest.fixture
-def failed(location: Location, storage: HyperionStorage) -> Iterator[int]:
+def failed(location: Location, storage: HyperionStorage) -> int:
     """A worker of a study that five equal failures have ended."""
     create_or_extend(storage, experiment_plan(study_plan(goal=30)))
     worker = add_worker(location)
@@ -434,7 +433,7 @@ def failed(location: Location, storage: HyperionStorage) -> Iterator[int]:
     study = the_study(location)[1]
     assert (study.state, study.counts.failed) == ("failed", SAME_FAILURES)
     assert study.message == "5 trials in a row failed: RuntimeError: no licence"
-    yield worker
+    return worker
 
 
 def test_retried_trials_of_a_failed_study_run_and_may_save_it(

@@ -142,7 +142,7 @@ def test_a_comparison_ranks_within_each_question_and_lists_baselines() -> None:
         *((1, 1, "ridge"), (1, None, "svr"), (1, None, "mean"), (1, None, "median")),
         *((2, 1, "ridge"), (2, None, "mean"), (2, None, "median")),
     ]
-    assert rows[0]["gap"] == pytest.approx(0.1)
+    assert rows[0]["gap"] == pytest.approx(-0.1)
     assert rows[0]["params_alpha"] == 0.5
     changed = comparison_rows(groups, lambda study: params[study.model], only_changed=True)
     assert "params_alpha" in changed[0]
