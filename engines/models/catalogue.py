@@ -36,7 +36,8 @@ def find(word: str) -> ModelSpec:
     known = {normalise(name): spec for name, spec in models().items()}
     spec = known.get(normalise(word))
     if spec is None:
-        raise BadInput(f"No model `{word}`{nearest(word, [*models(), *families(), 'all'])}.")
+        hint = nearest(word, [*models(), *families(), "all"]) or "."
+        raise BadInput(f"No model `{word}`{hint}")
     return spec
 
 

@@ -46,7 +46,7 @@ def describe(reference: str) -> dict[str, Any]:
         raise BadInput(f"{path}, line {line}: {one_line(error)}; mend it first.") from error
     names = _defined_names(tree)
     if function not in names:
-        raise BadInput(f"{path} defines no `{function}`{nearest(function, names)}.")
+        raise BadInput(f"{path} defines no `{function}`{nearest(function, names) or '.'}")
     return {
         "reference": reference,
         "file": str(path),

@@ -17,7 +17,7 @@ import optuna
 import pytest
 
 from engines.errors import BadInput, StoreUnavailable
-from engines.study import migrations, reader
+from engines.study import migrations, reader, store
 from engines.study.experiments import create_or_extend
 from engines.study.location import Location, home, locate
 from engines.study.locks import runner_pid, take_runner_lock
@@ -172,6 +172,19 @@ def test_a_stock_optuna_file_is_taken_up_with_its_studies(tmp_path: Path) -> Non
 
     with asking(Location(path)) as found:
         assert [e.name for e in found.experiments()] == ["e"]
+
+
+def test_a_file_that_its_maker_has_not_stamped_yet_is_not_taken_for_prepared(
+    location: Location,
+) -> None:
+    assert store._is_prepared(location)
+
+    with changing(location) as connection:
+        connection.execute("DELETE FROM alembic_version")
+
+    assert not store._is_prepared(location)
+    open_storage(location).engine.dispose()
+    assert store._is_prepared(location)
 
 
 def test_a_storage_survives_pickling(storage: HyperionStorage) -> None:
