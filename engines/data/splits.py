@@ -22,6 +22,10 @@ EMBARGO = 0.01
 """The part of all rows left out before a scored block of ordered data (Lopez de Prado,
 Advances in Financial Machine Learning, 2018, section 7.4.2, proposes one hundredth)."""
 
+FEWEST_TRAINING_ROWS = 12
+"""Windows in time that would train on fewer rows give way to fewer folds: a model that keeps a
+tenth of its rows aside to stop early needs two of them."""
+
 FIVE_FOLDS_BELOW = 10_000
 THREE_FOLDS_BELOW = 50_000
 
@@ -103,6 +107,9 @@ def _ordered(rows: int) -> Split:
     n_held_out = max(1, round(rows * HELD_OUT))
     search = np.arange(rows - n_held_out - embargo)
     folds = fold_count(len(search))
+    # The first window is the shortest: fewer folds rather than one that trains on nothing.
+    while folds > 1 and len(search) // (folds + 1) - embargo < FEWEST_TRAINING_ROWS:
+        folds -= 2
     # Blocks of equal length: the first only trains, each later one is scored once.
     blocks = np.array_split(search, folds + 1 if folds > 1 else 5)
     scored = range(1, len(blocks)) if folds > 1 else range(len(blocks) - 1, len(blocks))

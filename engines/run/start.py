@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from optuna.exceptions import StorageInternalError
+
 from engines.data.scoring import find_metric
 from engines.errors import BadInput
 from engines.models import catalogue
@@ -22,6 +24,7 @@ from engines.study.experiments import (
     create_or_extend,
 )
 from engines.study.location import Location
+from engines.study.sqlite import explain
 from engines.study.store import open_storage
 
 TASKS = ("regression",)
@@ -64,6 +67,8 @@ def create(location: Location, request: Request) -> int:
     storage = open_storage(location)
     try:
         return create_or_extend(storage, plan)
+    except (StorageInternalError, OSError) as error:
+        raise explain(error.__cause__ or error, location.path) from error
     finally:
         storage.engine.dispose()
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines.data import splits
-from engines.data.splits import EMBARGO, Split, fold_count, make_split
+from engines.data.splits import EMBARGO, FEWEST_TRAINING_ROWS, Split, fold_count, make_split
 
 rows_of = st.one_of(st.integers(10, 200), st.integers(201, 3000), st.integers(12_000, 70_000))
 seeds = st.integers(0, 2**31 - 1)
@@ -120,3 +120,11 @@ def test_a_split_is_described_in_words_and_numbers() -> None:
     }
     assert make_split(100, ordered=False, seed=0).describe()["kind"] == "random folds"
     assert splits.HELD_OUT == 0.2
+
+
+@given(rows=st.integers(20, 400))
+def test_the_first_window_in_time_trains_on_enough_rows_or_there_are_fewer_folds(rows: int) -> None:
+    split = make_split(rows, ordered=True, seed=0)
+
+    assert len(split.folds) == 1 or len(split.folds[0].train) >= FEWEST_TRAINING_ROWS
+    assert len(split.folds[0].train) >= 10
