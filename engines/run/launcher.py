@@ -12,6 +12,9 @@ from engines.files import make_private_folder
 from engines.study.location import Location
 from engines.study.locks import runner_pid
 
+# Kept, because Python warns of a child that nobody waits for; this one is to outlive us.
+_STARTED: list[subprocess.Popen[bytes]] = []
+
 
 def start_runner(location: Location, experiment_id: int, *, wait_s: float = 10.0) -> int:
     """Start the runner of an experiment unless one lives; returns the pid of who has the lock.
@@ -39,6 +42,7 @@ def start_runner(location: Location, experiment_id: int, *, wait_s: float = 10.0
         )
     finally:
         os.close(log)
+    _STARTED.append(process)
     deadline = time.monotonic() + wait_s
     while time.monotonic() < deadline:
         alive = runner_pid(lock)

@@ -61,7 +61,7 @@ def resume(
         control.change_experiment(
             location, experiment.experiment_id, workers=workers, time_limit_s=time_s
         )
-        _forgive(location, experiment)
+        forgive(location, experiment)
     fresh = _read_again(location, targets)
     if any(study.state not in FINAL for _, study in fresh):
         names += control.order(location, fresh, "run")
@@ -80,7 +80,7 @@ def retry(
     notes = _check_unchanged(experiment)
     created = control.retry(location, experiment, study, numbers)
     control.change_experiment(location, experiment.experiment_id)
-    _forgive(location, experiment)
+    forgive(location, experiment)
     start_runner(location, experiment.experiment_id)
     return created, Done((study.name,), tuple(notes))
 
@@ -108,7 +108,7 @@ def _check_unchanged(experiment: Experiment) -> list[str]:
     ]
 
 
-def _forgive(location: Location, experiment: Experiment) -> None:
+def forgive(location: Location, experiment: Experiment) -> None:
     """Somebody has looked: earlier deaths of a runner that is not alive no longer count."""
     if experiment.runner_pid is not None:
         return

@@ -13,6 +13,7 @@ from typing import Any
 from engines.analysis.report import experiment_document, verdict
 from engines.errors import HyperionError
 from engines.run.launcher import start_runner
+from engines.run.orders import forgive
 from engines.study import control
 from engines.study.location import Location
 from engines.study.reader import Reader
@@ -49,8 +50,9 @@ def run(arguments: argparse.Namespace, location: Location) -> int:
         trial_memory_mib=arguments.trial_memory,
     )
     experiment_id = start.create(location, request)
-    start_runner(location, experiment_id)
     with contextlib.closing(Reader(location)) as reader:
+        forgive(location, reader.experiment(experiment_id))
+        start_runner(location, experiment_id)
         experiment = reader.experiment(experiment_id)
         for line in describe_start(experiment):
             talk(line)
