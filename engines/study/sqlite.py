@@ -1,5 +1,9 @@
 """Plain connections to the store through the standard library: 10 MiB where SQLAlchemy takes 37.
 
+The store's file is opened by SQLite and by nothing else: closing any other descriptor of it would
+drop every lock that SQLite holds on it in this process (POSIX), and the next process to leave
+would delete the write-ahead log under it, with every trial in it.
+
 Two kinds: `connect_to_write` for orders and for the runner, `connect_to_read` for screens,
 which can never lock or change a study. Every write transaction begins IMMEDIATE, because a
 transaction that reads first and writes later can't wait for a lock on SQLite, it fails.
@@ -108,13 +112,14 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
 
 
 def require_database(path: Path) -> None:
-    """Raise StoreUnavailable unless a file is empty or begins as SQLite's files do.
+    """Raise StoreUnavailable for a file too short to be a database.
 
-    SQLite itself takes a file of a few bytes for an empty one, and would write over it.
+    SQLite itself takes a file of a few bytes for an empty one, and would write over it; longer
+    ones it refuses by itself.
     """
-    with open(path, "rb") as file:
-        head = file.read(16)
-    if head and head != b"SQLite format 3\0":
+    # Never open the file for this: closing it again drops every lock that SQLite holds on it in
+    # this process, and another one may then delete the -wal under us. No database is below 512.
+    if 0 < path.stat().st_size < 512:
         raise explain(sqlite3.DatabaseError("file is not a database"), path)
 
 

@@ -59,7 +59,8 @@ def _prepare(location: Location) -> None:
         return
     with init_lock(location):
         # SQLite gives -wal and -shm the mode of the main file, so one private file is enough.
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        if not path.exists():
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         if not _is_prepared(location):
             _build(location)
 

@@ -128,6 +128,8 @@ class TrialRow(HyperionTable):
         Index("hx_trial_state", "study_id", "state", "duration_s"),
         Index("hx_trial_value", "study_id", "value"),
         Index("hx_trial_params", "study_id", "params_hash"),
+        # The queue, asked at every claim: as long as what waits in it.
+        Index("hx_trial_waiting", "study_id", "number", sqlite_where=text("state = 'WAITING'")),
         # Who runs what, asked ten times a second: as small as the number of workers.
         Index("hx_trial_running", "worker_id", sqlite_where=text("state = 'RUNNING'")),
     )
