@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -30,6 +31,7 @@ from sqlalchemy.orm import Session
 from engines.clock import utc_now
 from engines.errors import HyperionError, StoreUnavailable
 from engines.study.events import trial_ended
+from engines.study.frozen import read_trials
 from engines.study.location import Location
 from engines.study.sqlite import begin_immediate, set_pragmas
 from engines.study.tables import EventRow, StudyRow, TrialRow
@@ -147,6 +149,36 @@ class HyperionStorage(RDBStorage):
             yield
         finally:
             self._mode.reading = before
+
+    # -- reading trials: plain statements, because the object mapper was a third of a trial ----
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        found = self._read("trial_id = ?", (trial_id,))
+        if not found:
+            raise KeyError(models.NOT_FOUND_MSG)
+        return found[0]
+
+    def _get_trials(
+        self,
+        study_id: int,
+        states: Container[TrialState] | None,
+        included_trial_ids: set[int],
+        trial_id_greater_than: int,
+    ) -> list[FrozenTrial]:
+        older = sorted(i for i in included_trial_ids if i <= trial_id_greater_than)
+        found = self._read(
+            "study_id = ? AND (trial_id > ? OR trial_id IN (SELECT value FROM json_each(?)))",
+            (study_id, trial_id_greater_than, json.dumps(older)),
+        )
+        if not found and trial_id_greater_than < 0:
+            self.get_study_name_from_id(study_id)  # raises KeyError for a study that is gone
+        return found if states is None else [t for t in found if t.state in states]
+
+    def _read(self, where: str, values: Sequence[Any]) -> list[FrozenTrial]:
+        with contextlib.closing(self.engine.raw_connection()) as connection:
+            raw = connection.driver_connection
+            assert isinstance(raw, sqlite3.Connection)
+            return read_trials(raw, where, values)
 
     # -- trials ----------------------------------------------------------------------------
 
@@ -273,7 +305,6 @@ _READS = (
     "get_study_user_attrs",
     "get_study_system_attrs",
     "get_all_studies",
-    "get_trial",
     "get_all_trials",
     "get_trial_param",
     "get_trial_user_attrs",
@@ -281,7 +312,6 @@ _READS = (
     "get_trial_id_from_study_id_trial_number",
     "get_best_trial",
     "_get_best_trial_id",
-    "_get_trials",
     "get_current_version",
 )
 
