@@ -143,7 +143,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add("--pruner", default="none", metavar="NAME", help="none (default), median or halving")
     add("--patience", type=_typed(options.PATIENCE), metavar="N",
         help="end a study after N trials without improvement")  # fmt: skip
-    add("--min-improvement", type=_typed(options.number), default=0.0, metavar="X",
+    add("--min-improvement", type=_typed(options.number), metavar="X",
         help="what counts as one, in units of the metric")  # fmt: skip
     add("--trial-time", type=_typed(options.duration_s), metavar="T", help="limit of one trial")
     add("--trial-memory", type=_typed(options.memory_mib), metavar="M", help="limit, such as 2G")

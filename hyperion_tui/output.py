@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -16,8 +17,19 @@ def talk(text: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """A document on stdout. NaN has no place in JSON; nothing here may hold one."""
-    print(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False), flush=True)
+    """A document on stdout, in ASCII, so that no name in it can steer a terminal."""
+    print(json.dumps(_strict(value), indent=2, allow_nan=False), flush=True)
+
+
+def _strict(value: Any) -> Any:
+    """JSON has no infinities: where a person's own parameter is one, its name stands there."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {str(key): _strict(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(item) for item in value]
+    return value
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

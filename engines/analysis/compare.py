@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,24 +28,31 @@ def group_comparable(pairs: Sequence[Pair]) -> list[Group]:
     """
     groups: dict[tuple[Any, ...], list[Pair]] = {}
     for pair in pairs:
-        groups.setdefault(_identity(pair[0]), []).append(pair)
+        groups.setdefault(tuple(_identity(pair[0]).values()), []).append(pair)
     return [_group(rows) for rows in groups.values()]
 
 
-def _identity(experiment: Experiment) -> tuple[Any, ...]:
+def differences(experiments: Iterable[Experiment]) -> list[str]:
+    """Names of what must be equal before scores say which is better, and is not."""
+    facts = [_identity(experiment) for experiment in experiments]
+    names = facts[0] if facts else {}
+    return [name for name in names if len({fact[name] for fact in facts}) > 1]
+
+
+def _identity(experiment: Experiment) -> dict[str, Any]:
     data = experiment.dataset
     objective = experiment.objective or {}
     split = experiment.split or {}
     # Random folds of another seed hold out other rows; ordered ones never depend on it.
     seed = None if split.get("ordered") else experiment.seed
-    return (
-        data.sha256 if data else (objective.get("sha256"), objective.get("function")),
-        data.target if data else None,
-        experiment.task,
-        experiment.metric,
-        tuple(sorted(split.items())),
-        seed,
-    )
+    return {
+        "data": data.sha256 if data else (objective.get("sha256"), objective.get("function")),
+        "target": data.target if data else None,
+        "task": experiment.task,
+        "metric": experiment.metric,
+        "split": tuple(sorted(split.items())),
+        "seed": seed,
+    }
 
 
 def _group(pairs: list[Pair]) -> Group:

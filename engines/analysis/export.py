@@ -191,7 +191,7 @@ def write_whole(path: Path, text: str, *, force: bool = False) -> None:
         raise BadInput(f"{path} exists: name another file, or add --force to replace it.")
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", errors="replace")
         partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)

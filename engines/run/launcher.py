@@ -22,6 +22,8 @@ def start_runner(location: Location, experiment_id: int, *, wait_s: float = 10.0
     The runner gets a session of its own and no terminal: closing this one, a hang-up or a
     kill -9 of the caller changes nothing for it. Raises HyperionError if it does not come up.
     """
+    for earlier in _STARTED:
+        earlier.poll()  # one that has ended would stay a zombie of this process
     lock = location.runner_lock(experiment_id)
     alive = runner_pid(lock)
     if alive is not None:

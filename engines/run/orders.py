@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from engines.errors import BadInput, NotComparable
 from engines.run import objective
 from engines.run.launcher import start_runner
-from engines.study import control, supervision, versions
+from engines.study import control, versions
 from engines.study.location import Location
 from engines.study.reader import Reader
 from engines.study.records import Experiment, Study
-from engines.study.sqlite import connect_to_write, writing
 from engines.study.states import FINAL
 
 Target = tuple[Experiment, Study]
@@ -112,5 +111,4 @@ def forgive(location: Location, experiment: Experiment) -> None:
     """Somebody has looked: earlier deaths of a runner that is not alive no longer count."""
     if experiment.runner_pid is not None:
         return
-    with contextlib.closing(connect_to_write(location.path)) as connection, writing(connection):
-        supervision.forgive_deaths(connection, experiment.experiment_id)
+    control.forgive(location, experiment.experiment_id)

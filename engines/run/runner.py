@@ -51,6 +51,7 @@ class Hand:
 
     trial and since: the trial it was last seen with, and when (boot clock) that began.
     verdict: why the runner killed it: (error class, message), or None to put its trial back.
+    judged: the trial that the verdict is about; another one may be in its hands by then.
     """
 
     process: subprocess.Popen[bytes]
@@ -61,6 +62,7 @@ class Hand:
     did_anything: bool = False
     killed: bool = False
     verdict: tuple[str, str] | None = None
+    judged: int | None = None
     memory_checked: float = field(default=0.0)
 
 
@@ -186,20 +188,20 @@ class Runner:
             hand.process.stdin.close()
             with self.write() as connection:
                 held = supervision.held_by(connection, worker_id)
-                if held is not None:
-                    self.settle(connection, hand, held, code)
+                for trial in held:
+                    self.settle(connection, hand, trial, code)
                 supervision.free_closing(connection, worker_id)
-                reason = _how_it_ended(code, hand, at_work=held is not None)
+                reason = _how_it_ended(code, hand, at_work=bool(held))
                 supervision.end_worker(connection, worker_id, reason)
             del self.hands[worker_id]
-            self.count_quick_death(hand, code, held is not None)
+            self.count_quick_death(hand, code, bool(held))
 
     def settle(self, connection: sqlite3.Connection, hand: Hand, held: Held, code: int) -> None:
         """Decide what becomes of the trial that a dead worker held."""
         seen = hand.trial is not None and hand.trial.trial_id == held.trial_id
         took = boot_seconds() - hand.since if seen else None
         ended = _how_it_ended(code, hand, at_work=True)
-        if hand.verdict is not None:
+        if hand.verdict is not None and held.trial_id == hand.judged:
             supervision.fail(connection, self.experiment_id, held, *hand.verdict, took)
         elif hand.killed or code == -signal.SIGKILL:
             why = "interrupted" if hand.killed else "its worker was killed"
@@ -229,11 +231,15 @@ class Runner:
         """Look at each worker's trial: is it to be interrupted, too long, or too large?"""
         now = boot_seconds()
         for hand in self.hands.values():
-            held = supervision.held_by(self.connection, hand.worker_id)
+            held = next(iter(supervision.held_by(self.connection, hand.worker_id)), None)
             if hand.trial is None or held is None or held.trial_id != hand.trial.trial_id:
                 hand.since = now
             hand.trial = held
-            if held is None or hand.killed:
+            if hand.killed:
+                continue
+            if held is None:
+                if supervision.is_closing_interrupted(self.connection, hand.worker_id):
+                    self.kill(hand, None)
                 continue
             hand.did_anything = True
             if held.interrupt or outlook.state == "failed":
@@ -256,6 +262,7 @@ class Runner:
         """Kill a worker with all that it started; `reap` settles its trial."""
         hand.killed = True
         hand.verdict = verdict
+        hand.judged = hand.trial.trial_id if hand.trial is not None else None
         kill_group(hand.process.pid)
 
     def kill_all(self) -> None:
@@ -265,22 +272,21 @@ class Runner:
                 self.kill(hand, None)
 
     def account(self, outlook: Outlook) -> None:
-        """Add up the time that the experiment ran; end its studies when it is used up."""
+        """Add up the time since the first claim in which workers lived; end what it used up."""
         now = boot_seconds()
-        busy = any(hand.trial is not None for hand in self.hands.values())
         elapsed = now - self.accounted
         if elapsed < TIME_EVERY_S:
             return
         self.accounted = now
-        limit = outlook.time_limit_s
-        used_up = limit is not None and outlook.time_used_s + elapsed >= limit
-        if not busy:
+        if not self.hands or not supervision.has_begun(self.connection, self.experiment_id):
             return
+        limit = outlook.time_limit_s
+        ended = False
         with self.write() as connection:
             supervision.add_time(connection, self.experiment_id, elapsed)
-            if used_up and outlook.state == "running" and limit is not None:
-                supervision.end_by_time(connection, self.experiment_id, limit)
-        if used_up:
+            if limit is not None and outlook.time_used_s + elapsed >= limit:
+                ended = supervision.end_by_time(connection, self.experiment_id, limit)
+        if ended:
             self.kill_all()
 
 

@@ -53,7 +53,7 @@ class Request:
     sampler: str = "tpe"
     pruner: str = "none"
     patience: int | None = None
-    min_improvement: float = 0.0
+    min_improvement: float | None = None
     trial_time_s: float | None = None
     trial_memory_mib: float | None = None
 
@@ -104,7 +104,8 @@ def _common(request: Request) -> dict[str, Any]:
         "seed": DEFAULT_SEED if request.seed is None else request.seed,
         "sampler": request.sampler,
         "pruner": request.pruner,
-        "workers": request.workers or default_workers(),
+        "workers": request.workers,
+        "default_workers": default_workers(),
         "patience": request.patience,
         "min_improvement": request.min_improvement,
         "time_limit_s": request.time_s,

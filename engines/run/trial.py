@@ -142,6 +142,8 @@ def _run(
     try:
         study.tell(job.number if job.number is not None else -1, value, state=state)
     except (ValueError, UpdateFinishedTrialError) as gone:
+        if not isinstance(gone, UpdateFinishedTrialError) and "Cannot tell a" not in str(gone):
+            raise
         # It was put back or ended meanwhile: the measurement is not this worker's to tell.
         raise TrialTaken(f"Trial {job.number} was given to another worker.") from gone
     return state
@@ -154,13 +156,24 @@ def _ending(attempt: Attempt, error: BaseException | None) -> Ending:
         params_hash=attempt.params_hash,
         peak_memory_mib=peak_memory_mib(),
         metrics=attempt.metrics,
-        error_class=None if error is None else type(error).__name__,
-        error_message=None if error is None else one_line(error, 500),
+        error_class=None if error is None else _storable(type(error).__name__),
+        error_message=None if error is None else _message(error),
         error_traceback=None if error is None else _tail(error),
         served_from=attempt.served_from,
     )
 
 
+def _message(error: BaseException) -> str:
+    try:
+        return _storable(one_line(error, 500))
+    except Exception:  # its own __str__ failed: that must not hide that the trial did
+        return "its message can't be shown"
+
+
 def _tail(error: BaseException) -> str:
-    text = "".join(traceback.format_exception(error))
-    return text[-TRACEBACK_CHARACTERS:].encode("utf-8", "replace").decode()
+    return _storable("".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS:])
+
+
+def _storable(text: str) -> str:
+    """Text that SQLite takes: a lone surrogate, as odd file names have, becomes a mark."""
+    return text.encode("utf-8", "replace").decode()

@@ -8,7 +8,7 @@ resumes ends with exactly the total.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +61,9 @@ def claim(
             .order_by(StudyRow.position)
         ).all()
         counts = _count(session, [s.study_id for s in studies])
+        # A study that has ended is settled first: its score would wait for all the others.
+        if (job := _take_closing(experiment, studies, counts, worker_id)) is not None:
+            return job
         candidates = [s for s in studies if _may_run(s, counts[s.study_id])]
         candidates.sort(key=lambda s: (_share(s, counts[s.study_id]), s.family not in loaded))
         for study in candidates:
@@ -69,12 +72,22 @@ def claim(
             row = _take_trial(storage, session, study, worker_id)
             if row is not None:
                 return _trial_job(session, storage, study, row)
-        for study in studies:
-            if _may_close(study, counts[study.study_id]):
-                study.closing_worker = worker_id
-                return Job(
-                    "closing", study.study_id, _name(experiment, study), study.model, study.space
-                )
+        # The stopping rules may just have ended one.
+        return _take_closing(experiment, studies, counts, worker_id)
+
+
+def _take_closing(
+    experiment: ExperimentRow,
+    studies: Sequence[StudyRow],
+    counts: Mapping[int, Counts],
+    worker_id: int,
+) -> Job | None:
+    for study in studies:
+        if _may_close(study, counts[study.study_id]):
+            study.closing_worker = worker_id
+            return Job(
+                "closing", study.study_id, _name(experiment, study), study.model, study.space
+            )
     return None
 
 
@@ -224,12 +237,12 @@ def close_study(
     """
     with storage.transaction(durable=True) as session:
         study = session.get_one(StudyRow, study_id)
-        if study.closing_worker != worker_id:
+        if study.closing_worker != worker_id or study.want == "cancel":
             return
         study.closed_at = utc_now()
         study.held_out_score, study.held_out_number, study.held_out_note = score, number, note
         study.openings += int(opened)
-        if number is None:
+        if number is None and study.want == "run":
             study.failure = note
         text = f"held-out {score:.6g} for trial {number}" if score is not None else f"{note}"
         _log(session, study, f"finished: {text}")

@@ -50,21 +50,25 @@ def order(
         names = ", ".join(f"{s.name} is {s.state}" for _, s in pairs[:3]) or "there is no study"
         raise BadInput(f"Nothing to {'resume' if want == 'run' else want}: {names}.")
     interrupt = now or want == "cancel"
+    how = f"to be {VERBS[want]}{' at once' if now else ''}"
+    changed: list[str] = []
     with _transaction(location) as connection:
         for experiment, study in open_pairs:
-            connection.execute(
-                "UPDATE hx_study SET want = ?, want_now = ? WHERE study_id = ?",
-                (want, interrupt, study.study_id),
-            )
-            how = " at once" if now else ""
-            add_event(
-                connection,
-                experiment.experiment_id,
-                events.STUDY,
-                f"to be {VERBS[want]}{how}",
-                study.study_id,
-            )
-    return [study.name for _, study in open_pairs]
+            # The caller's view may be old: what ended meanwhile, or is to end, keeps its end.
+            updated = connection.execute(
+                "UPDATE hx_study SET want = ?, want_now = ? WHERE study_id = ? "
+                "AND closed_at IS NULL AND failure IS NULL AND want != 'cancel' "
+                "AND (want != 'stop' OR ? IN ('stop', 'cancel'))",
+                (want, interrupt, study.study_id, want),
+            ).rowcount
+            if updated:
+                changed.append(study.name)
+                add_event(connection, experiment.experiment_id, events.STUDY, how, study.study_id)
+    if not changed:
+        names = ", ".join(study.name for _, study in open_pairs[:3])
+        verb = "resume" if want == "run" else want
+        raise BadInput(f"Nothing to {verb}: {names} has ended, or is ending for good.")
+    return changed
 
 
 def add_event(
@@ -106,7 +110,7 @@ def raise_goals(
     with _transaction(location) as connection:
         for experiment, study in studies:
             goal = study.counts.goal
-            if study.state in ("stopped", "cancelled") or (goal is not None and goal >= trials):
+            if study.want in ("stop", "cancel") or (goal is not None and goal >= trials):
                 continue
             connection.execute(
                 "UPDATE hx_study SET goal = ? WHERE study_id = ?", (trials, study.study_id)
@@ -206,3 +210,13 @@ def _copy_trial(connection: sqlite3.Connection, study_id: int, trial_id: int, nu
         (new_id, study_id, new_number, number),
     )
     return int(new_number)
+
+
+def forgive(location: Location, experiment_id: int) -> None:
+    """Forget earlier deaths of runners: somebody has looked and wants another try."""
+    with _transaction(location) as connection:
+        connection.execute(
+            "UPDATE hx_runner SET ended_at = ?, end_reason = 'died' "
+            "WHERE experiment_id = ? AND ended_at IS NULL",
+            (utc_now(), experiment_id),
+        )

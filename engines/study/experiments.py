@@ -57,7 +57,10 @@ class DatasetPlan:
 
 @dataclass(frozen=True, slots=True)
 class ExperimentPlan:
-    """Everything about an experiment before it exists. name None: `<data>-<n>`, the next free."""
+    """Everything about an experiment before it exists. name None: `<data>-<n>`, the next free.
+
+    workers, patience and limits: None is "not said", which leaves what an experiment has.
+    """
 
     name: str | None
     task: str
@@ -69,9 +72,10 @@ class ExperimentPlan:
     split: dict[str, Any] | None
     sampler: str
     pruner: str
-    workers: int
+    workers: int | None
+    default_workers: int
     patience: int | None
-    min_improvement: float
+    min_improvement: float | None
     time_limit_s: float | None
     trial_time_s: float | None
     trial_memory_mib: float | None
@@ -139,6 +143,8 @@ def _create(
         versions=library_versions(),
         time_used_s=0.0,
         failure=None,
+        workers=plan.workers or plan.default_workers,
+        min_improvement=plan.min_improvement or 0.0,
         **{name: getattr(plan, name) for name in _PLAN_FIELDS},
     )
     session.add(experiment)
@@ -153,8 +159,12 @@ def _create(
 
 _DATASET_FIELDS = ("sha256", "name", "path", "rows", "columns", "target", "time_column")
 _PLAN_FIELDS = (
-    *("task", "objective", "metric", "seed", "split", "sampler", "pruner", "workers"),
-    *("patience", "min_improvement", "time_limit_s", "trial_time_s", "trial_memory_mib"),
+    *("task", "objective", "metric", "seed", "split", "sampler", "pruner"),
+    *("patience", "time_limit_s", "trial_time_s", "trial_memory_mib"),
+)
+_BUDGET_FIELDS = (
+    *("workers", "patience", "min_improvement"),
+    *("time_limit_s", "trial_time_s", "trial_memory_mib"),
 )
 
 
@@ -218,8 +228,9 @@ def _add_studies(
             _add_study(storage, session, experiment, study, len(known) + offset)
             continue
         _require_same_space(experiment, row, study)
-        _go_on(session, experiment, row, study.goal)
-    for name in ("workers", "time_limit_s", "patience", "min_improvement"):
+        more_time = plan.time_limit_s is not None and plan.time_limit_s > experiment.time_used_s
+        _go_on(session, experiment, row, study.goal, more_time=more_time)
+    for name in _BUDGET_FIELDS:
         value = getattr(plan, name)
         if value is not None:
             setattr(experiment, name, value)
@@ -235,8 +246,15 @@ def _require_same_space(experiment: ExperimentRow, row: StudyRow, study: StudyPl
         )
 
 
-def _go_on(session: Session, experiment: ExperimentRow, row: StudyRow, goal: int | None) -> None:
-    """Let a study run if it is paused, and raise its total; never lowers it.
+def _go_on(
+    session: Session,
+    experiment: ExperimentRow,
+    row: StudyRow,
+    goal: int | None,
+    *,
+    more_time: bool,
+) -> None:
+    """Let a study run if it is paused, or if there is more to do: a larger total, more time.
 
     Raises BadInput for one that was stopped or cancelled: that is for good.
     """
@@ -245,9 +263,11 @@ def _go_on(session: Session, experiment: ExperimentRow, row: StudyRow, goal: int
             f"{experiment.name}/{row.model} was ended for good ({row.want}): take another --name."
         )
     row.want, row.want_now = "run", False
-    if goal is None or (row.goal is not None and goal <= row.goal):
+    larger = goal is not None and (row.goal is None or goal > row.goal)
+    if larger:
+        row.goal = goal
+    if not larger and not (more_time and (row.ended_by or "").startswith("time")):
         return
-    row.goal = goal
     row.ended_by = row.failure = row.closed_at = row.held_out_note = None
     row.closing_worker = None
     row.rules_from = session.scalar(

@@ -407,6 +407,7 @@ def _study(
         closed=closed,
         ended_by=row["ended_by"],
         failure=row["failure"],
+        closing=row["closing_worker"] is not None,
     )
     opened = state in ("done", "stopped") and best and row["held_out_number"] == best[0]
     return Study(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from engines.study.states import Counts
+from engines.study.states import FINAL, Counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ class Experiment:
         missing = 0.0
         for study in self.studies:
             left = (study.counts.goal or 0) - study.counts.finished
-            if left <= 0 or study.want != "run" or study.state == "failed":
+            if left <= 0 or study.want != "run" or study.state in FINAL:
                 continue
             if study.median_s is None:
                 return None

@@ -43,27 +43,33 @@ class Counts:
 
 
 def study_state(
-    *, want: str, counts: Counts, closed: bool, ended_by: str | None, failure: str | None
+    *,
+    want: str,
+    counts: Counts,
+    closed: bool,
+    ended_by: str | None,
+    failure: str | None,
+    closing: bool = False,
 ) -> str:
     """The state of one study.
 
     want: the order, one of run, pause, stop, cancel. closed: whether its end is settled (the
     held-out score was opened, or can't be). ended_by: why it ended before its goal (time,
-    patience), or None. failure: why it can't go on, or None.
+    patience), or None. failure: why it can't go on, or None. closing: whether a worker is
+    settling its end now.
     """
+    busy = bool(counts.running) or (closing and not closed)
     if failure is not None:
         return "failed"
     if want == "cancel":
-        return "pausing" if counts.running else "cancelled"
+        return "pausing" if busy else "cancelled"
     if want == "pause" and not closed:
         # A pause also holds back the settling of an end that was reached meanwhile.
-        return "pausing" if counts.running else "paused"
+        return "pausing" if busy else "paused"
     if counts.reached or ended_by is not None:
         return "done" if closed else "running"
     if want == "stop":
         return "stopped" if closed and not counts.running else "pausing"
-    if want == "pause":
-        return "pausing" if counts.running else "paused"
     return "running" if counts.running or counts.finished else "waiting"
 
 

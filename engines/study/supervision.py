@@ -82,6 +82,7 @@ def outlook(connection: sqlite3.Connection, experiment_id: int) -> Outlook | Non
             closed=study["closed_at"] is not None,
             ended_by=study["ended_by"],
             failure=study["failure"],
+            closing=study["closing_worker"] is not None,
         )
         states.append(state)
         claimable += _claimable(study, counts, state)
@@ -101,31 +102,50 @@ def _claimable(study: sqlite3.Row, counts: Counts, state: str) -> int:
     if state in ("failed", "done", "cancelled", "stopped", "paused"):
         return 0
     if study["want"] in ("pause", "cancel"):
-        return counts.running
+        return max(counts.running, int(study["closing_worker"] is not None))
     if counts.reached or study["ended_by"] is not None or study["want"] == "stop":
         return max(1, counts.running)
     return 1_000_000 if counts.goal is None else counts.goal - counts.finished
 
 
-def held_by(connection: sqlite3.Connection, worker_id: int) -> Held | None:
-    """The RUNNING trial of a worker."""
+def held_by(connection: sqlite3.Connection, worker_id: int) -> list[Held]:
+    """The RUNNING trials of a worker: one, or none; more only after a fault, and then all."""
+    return [
+        Held(
+            trial_id=row["trial_id"],
+            study_id=row["study_id"],
+            number=row["number"],
+            model=row["model"],
+            started_at=row["started_at"],
+            crashes=row["crashes"],
+            interrupt=bool(row["want_now"]),
+        )
+        for row in connection.execute(
+            "SELECT t.trial_id, t.study_id, t.number, t.started_at, t.crashes, s.model, s.want_now "
+            "FROM hx_trial t JOIN hx_study s ON s.study_id = t.study_id "
+            "WHERE t.worker_id = ? AND t.state = 'RUNNING' ORDER BY t.started_at DESC",
+            (worker_id,),
+        ).fetchall()
+    ]
+
+
+def is_closing_interrupted(connection: sqlite3.Connection, worker_id: int) -> bool:
+    """Whether a worker settles the end of a study that is to be interrupted."""
     row = connection.execute(
-        "SELECT t.trial_id, t.study_id, t.number, t.started_at, t.crashes, s.model, s.want_now "
-        "FROM hx_trial t JOIN hx_study s ON s.study_id = t.study_id "
-        "WHERE t.worker_id = ? AND t.state = 'RUNNING'",
+        "SELECT 1 FROM hx_study WHERE closing_worker = ? AND closed_at IS NULL AND want_now",
         (worker_id,),
     ).fetchone()
-    if row is None:
-        return None
-    return Held(
-        trial_id=row["trial_id"],
-        study_id=row["study_id"],
-        number=row["number"],
-        model=row["model"],
-        started_at=row["started_at"],
-        crashes=row["crashes"],
-        interrupt=bool(row["want_now"]),
-    )
+    return row is not None
+
+
+def has_begun(connection: sqlite3.Connection, experiment_id: int) -> bool:
+    """Whether a trial of the experiment was ever claimed: its time runs from then on."""
+    row = connection.execute(
+        "SELECT 1 FROM hx_study s JOIN hx_trial t ON t.study_id = s.study_id "
+        "WHERE s.experiment_id = ? AND t.started_at IS NOT NULL LIMIT 1",
+        (experiment_id,),
+    ).fetchone()
+    return row is not None
 
 
 def requeue(
@@ -148,6 +168,11 @@ def requeue(
     if not changed:
         return
     connection.execute("DELETE FROM trial_intermediate_values WHERE trial_id = ?", (held.trial_id,))
+    # What successive halving has noted about them goes as well, or it would judge by it.
+    connection.execute(
+        "DELETE FROM trial_system_attributes WHERE trial_id = ? AND key LIKE 'completed_rung_%'",
+        (held.trial_id,),
+    )
     connection.execute(
         "UPDATE hx_trial SET state = 'WAITING', worker_id = NULL, started_at = NULL, "
         "requeues = requeues + 1, crashes = crashes + ? WHERE trial_id = ?",
@@ -310,8 +335,8 @@ def end_runner(connection: sqlite3.Connection, runner_id: int, reason: str) -> N
 def recent_deaths(connection: sqlite3.Connection, experiment_id: int) -> int:
     """How many runners of an experiment died in the last five minutes, by their own hand.
 
-    Deaths are rows without an end; the caller has not yet registered itself. Those that died
-    before the person last ordered something don't count: an order is a new beginning.
+    Deaths are rows without an end; the caller has not yet registered itself. Those before the
+    person last started, resumed or retried something don't count: see `control.forgive`.
     """
     row = connection.execute(
         "SELECT count(*) FROM hx_runner WHERE experiment_id = ? AND ended_at IS NULL "
@@ -319,15 +344,6 @@ def recent_deaths(connection: sqlite3.Connection, experiment_id: int) -> int:
         (experiment_id, DEATHS_WITHIN_S),
     ).fetchone()
     return int(row[0])
-
-
-def forgive_deaths(connection: sqlite3.Connection, experiment_id: int) -> None:
-    """Forget earlier deaths of runners: somebody has looked and wants another try."""
-    connection.execute(
-        "UPDATE hx_runner SET ended_at = ?, end_reason = 'died' "
-        "WHERE experiment_id = ? AND ended_at IS NULL",
-        (utc_now(), experiment_id),
-    )
 
 
 def set_failure(connection: sqlite3.Connection, experiment_id: int, failure: str) -> None:
@@ -346,11 +362,16 @@ def add_time(connection: sqlite3.Connection, experiment_id: int, seconds: float)
     )
 
 
-def end_by_time(connection: sqlite3.Connection, experiment_id: int, limit_s: float) -> None:
-    """End every open study, because the experiment's time is used up."""
-    connection.execute(
+def end_by_time(connection: sqlite3.Connection, experiment_id: int, limit_s: float) -> bool:
+    """End every open study, because the experiment's time is used up; False if none was open."""
+    ended = connection.execute(
         "UPDATE hx_study SET ended_by = ? WHERE experiment_id = ? AND ended_by IS NULL "
-        "AND failure IS NULL AND closed_at IS NULL AND want IN ('run', 'pause')",
+        "AND failure IS NULL AND closed_at IS NULL AND want IN ('run', 'pause') "
+        "AND (goal IS NULL OR goal > (SELECT count(*) FROM hx_trial t WHERE t.study_id = "
+        "hx_study.study_id AND t.state IN ('COMPLETE', 'PRUNED', 'FAIL')))",
         (f"time limit of {limit_s:g} s", experiment_id),
-    )
-    add_event(connection, experiment_id, events.EXPERIMENT, f"time limit of {limit_s:g} s reached")
+    ).rowcount
+    if ended:
+        text = f"time limit of {limit_s:g} s reached"
+        add_event(connection, experiment_id, events.EXPERIMENT, text)
+    return bool(ended)

@@ -12,8 +12,8 @@ from typing import Any
 
 from engines.analysis.report import experiment_document, verdict
 from engines.errors import HyperionError
+from engines.run import orders
 from engines.run.launcher import start_runner
-from engines.run.orders import forgive
 from engines.study import control
 from engines.study.location import Location
 from engines.study.reader import Reader
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace, location: Location) -> int:
     )
     experiment_id = start.create(location, request)
     with contextlib.closing(Reader(location)) as reader:
-        forgive(location, reader.experiment(experiment_id))
+        orders.forgive(location, reader.experiment(experiment_id))
         start_runner(location, experiment_id)
         experiment = reader.experiment(experiment_id)
         for line in describe_start(experiment):
@@ -179,7 +179,7 @@ def leave(location: Location, experiment: Experiment) -> int:
     want = {"p": "pause", "s": "stop"}.get(answer)
     if want is not None:
         with contextlib.suppress(HyperionError):
-            control.order(location, [(experiment, s) for s in experiment.studies], want)
+            orders.give(location, [(experiment, s) for s in experiment.studies], want)
         talk(f"{experiment.name} is to be {control.VERBS[want]}; trials in hand finish first.")
     else:
         talk(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -128,7 +129,8 @@ def write_csv(target: str, rows: list[dict[str, object]], *, force: bool) -> int
     """Rows to a file, or to stdout for `-`; says where and how many."""
     content = export.to_csv(rows)
     if target == "-":
-        print(content, end="")
+        on_screen = sys.stdout.isatty()
+        print("\n".join(map(text.clean, content.split("\n"))) if on_screen else content, end="")
         return 0
     path = Path(target).expanduser().absolute()
     export.write_whole(path, content, force=force)

@@ -9,7 +9,7 @@ from typing import Any
 from textual.widget import Widget
 from textual.widgets import Static
 
-from engines.analysis.compare import gap
+from engines.analysis.compare import differences, gap
 from engines.errors import HyperionError
 from engines.run.orders import Target
 from engines.study.records import Experiment, Study
@@ -35,14 +35,7 @@ class Compared:
 
 def why_not_ranked(experiments: Iterable[Experiment]) -> str | None:
     """What differs that must be equal before scores say which is better, or None."""
-    distinct = {e.experiment_id: e for e in experiments}.values()
-    facts: dict[str, set[str]] = {"data": set(), "target": set(), "split": set(), "metric": set()}
-    for e in distinct:
-        facts["data"].add(e.dataset.sha256 if e.dataset else "")
-        facts["target"].add(e.dataset.target if e.dataset else "")
-        facts["split"].add(repr(e.split))
-        facts["metric"].add(e.metric)
-    different = [name for name, values in facts.items() if len(values) > 1]
+    different = differences(experiments)
     return f"not ranked: {' and '.join(different)} differ" if different else None
 
 

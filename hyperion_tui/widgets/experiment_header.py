@@ -20,7 +20,7 @@ class ExperimentHeader(Widget):
 
     def __init__(self, store: str, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._store = store
+        self._store = text.clean(store)
         self._seen: tuple[tuple[str, str], ...] = ()
         self._snapshot = Snapshot()
 

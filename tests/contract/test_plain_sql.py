@@ -163,13 +163,12 @@ def test_orders_and_supervision_run_on_the_real_tables(populated: Location) -> N
     with changing(populated) as connection:
         runner = supervision.add_runner(connection, 1)
         outlook = supervision.outlook(connection, 1)
-        held = supervision.held_by(connection, 1)
+        (held,) = supervision.held_by(connection, 1)
         assert outlook is not None
-        assert held is not None
+        assert supervision.has_begun(connection, 1)
+        assert not supervision.is_closing_interrupted(connection, 1)
         assert (outlook.state, outlook.claimable, held.interrupt) == ("pausing", 1, True)
         assert supervision.recent_deaths(connection, 1) == 1
-        supervision.forgive_deaths(connection, 1)
-        assert supervision.recent_deaths(connection, 1) == 0
         supervision.end_runner(connection, runner, "done")
         assert len(supervision.living_workers(connection, 1)) == 1
         supervision.fail(connection, 1, held, "TimeLimit", "too long", 1.5)
@@ -179,7 +178,7 @@ def test_orders_and_supervision_run_on_the_real_tables(populated: Location) -> N
         supervision.end_by_time(connection, 1, 10.0)
         supervision.set_failure(connection, 1, "because")
         assert supervision.outlook(connection, 99) is None
-        assert supervision.held_by(connection, 1) is None
+        assert supervision.held_by(connection, 1) == []
 
     with asking(populated) as reader:
         after = reader.experiment(1)
@@ -187,7 +186,7 @@ def test_orders_and_supervision_run_on_the_real_tables(populated: Location) -> N
         assert reader.workers(1) == []
     assert (after.state, after.failure, after.time_used_s) == ("failed", "because", 2.5)
     assert (failed.trial.error, failed.trial.duration_s) == ("TimeLimit: too long", 1.5)
-    assert {study.message for study in after.studies} == {"time limit of 10 s"}
+    assert "time limit of 10 s" in {study.message for study in after.studies}
     control.change_experiment(populated, 1, workers=7, time_limit_s=100.0)
     assert control.raise_goals(populated, pairs, 20) == ["first/a", "first/b"]
     assert control.retry(populated, *pairs[0], [2]) == [4]

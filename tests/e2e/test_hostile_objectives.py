@@ -17,6 +17,8 @@ RETURNS = {
     "raise": ("1 / 0", "ZeroDivisionError"),
     "exit": ("__import__('sys').exit(0)", "SystemExit"),
     "recursion": ("(lambda f: f(f))(lambda f: f(f))", "RecursionError"),
+    "surrogate": ("open('no \\udcff such file')", "FileNotFoundError"),
+    "mute": ("(_ for _ in ()).throw(Mute())", "Mute"),
 }
 
 
@@ -32,6 +34,8 @@ def test_what_is_no_finite_number_is_a_failed_trial_with_its_reason(world: World
         for i, (code, _) in enumerate(RETURNS.values())
     )
     write(world, branches + "    return x\n")
+    with world.store.with_name("mine.py").open("a") as file:
+        file.write("class Mute(Exception):\n    def __str__(self):\n        raise ValueError\n")
 
     document = world.hyperion(
         *("run", "mine.py:objective", "--trials", str(len(RETURNS) + 2), "--workers", "1")

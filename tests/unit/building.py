@@ -153,6 +153,7 @@ def experiment_plan(*studies: StudyPlan, **changes: Any) -> ExperimentPlan:
         sampler="random",
         pruner="none",
         workers=2,
+        default_workers=1,
         patience=None,
         min_improvement=0.0,
         time_limit_s=None,

@@ -157,8 +157,7 @@ def test_a_finished_trial_can_not_end_again(
 
 def put_back(location: Location, worker: int) -> None:
     with changing(location) as connection:
-        held = supervision.held_by(connection, worker)
-        assert held is not None
+        (held,) = supervision.held_by(connection, worker)
         supervision.requeue(connection, 1, held, "interrupted")
 
 

@@ -170,8 +170,7 @@ def test_a_finished_trial_is_never_put_back_or_failed(
 ) -> None:
     job = must_claim(storage, worker)
     with changing(location) as connection:
-        held = supervision.held_by(connection, worker)
-    assert held is not None
+        (held,) = supervision.held_by(connection, worker)
     run_job(storage, job, [0.5])
 
     with changing(location) as connection:
@@ -216,3 +215,28 @@ def test_deaths_count_for_five_minutes(location: Location, worker: int) -> None:
         )
         assert supervision.recent_deaths(connection, 1) == 2
         assert supervision.recent_deaths(connection, 2) == 0
+
+
+@pytest.mark.parametrize("late", ["run", "pause", "cancel"])
+def test_an_order_that_comes_too_late_leaves_an_end_as_it_is(
+    location: Location, storage: HyperionStorage, worker: int, late: str
+) -> None:
+    seen_before = pairs(location)
+    with changing(location) as connection:
+        connection.execute("UPDATE hx_study SET want = 'stop', closed_at = 'now'")
+
+    with pytest.raises(BadInput, match="has ended, or is ending for good"):
+        control.order(location, seen_before, late)
+
+    assert rows(location, "SELECT DISTINCT want FROM hx_study") == [("stop",)]
+
+
+@pytest.mark.parametrize("late", ["run", "pause"])
+def test_a_stop_that_is_still_being_carried_out_can_not_be_taken_back(
+    location: Location, storage: HyperionStorage, worker: int, late: str
+) -> None:
+    control.order(location, pairs(location), "stop")
+
+    with pytest.raises(BadInput, match="has ended, or is ending for good"):
+        control.order(location, pairs(location), late)
+    assert control.raise_goals(location, pairs(location), 1000) == []

@@ -290,11 +290,11 @@ def test_a_dead_worker_s_trial_is_settled_by_how_it_died(
     error: str | None,
 ) -> None:
     dead = hand(location, code)
-    must_claim(storage, dead.worker_id)
+    job = must_claim(storage, dead.worker_id)
     with changing(location) as connection:
         connection.execute("UPDATE hx_trial SET crashes = ?", (crashes,))
     driver.hands[dead.worker_id] = dead
-    dead.killed, dead.verdict = killed, verdict
+    dead.killed, dead.verdict, dead.judged = killed, verdict, job.trial_id
 
     driver.reap()
 
@@ -421,3 +421,16 @@ def test_a_lock_that_was_let_go_is_nobody_s(location: Location) -> None:
     assert runner_pid(location.runner_lock(5)) is None
     assert runner_pid(location.runner_lock(6)) is None
     assert living_runners(location) == []
+
+
+def test_a_verdict_on_one_trial_does_not_hit_the_next_one(
+    location: Location, storage: HyperionStorage, driver: Runner
+) -> None:
+    dead = hand(location, -signal.SIGKILL)
+    job = must_claim(storage, dead.worker_id)
+    driver.hands[dead.worker_id] = dead
+    dead.killed, dead.verdict, dead.judged = True, ("TimeLimit", "too long"), job.trial_id + 1
+
+    driver.reap()
+
+    assert rows(location, "SELECT state FROM trials") == [("WAITING",)]
