@@ -32,6 +32,7 @@ class Request:
     data: str = ""
     target: str = ""
     time_column: str = ""
+    metric: str = ""
     trials: str = ""
     time: str = ""
     workers: str = ""
@@ -44,6 +45,7 @@ class Request:
             "--data": self.data,
             "--target": self.target,
             "--time-column": self.time_column,
+            "--metric": self.metric,
             "--trials": self.trials,
             "--time": self.time,
             "--workers": self.workers,

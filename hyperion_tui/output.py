@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from hyperion_tui.text import ABSENT, clean, number
+
+_NUMBER = re.compile(rf"[-+]?[0-9][0-9.e+/-]*|{re.escape(ABSENT)}")
+"""A cell that is aligned to the right: a number, a share such as 3/20, or nothing."""
 
 
 def talk(text: str) -> None:
@@ -39,8 +43,7 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         max([len(header), *(len(row[i]) for row in cells)]) for i, header in enumerate(headers)
     ]
     right = [
-        all(isinstance(row[i], int | float) or row[i] is None for row in rows)
-        for i in range(len(headers))
+        all(_NUMBER.fullmatch(row[i]) for row in cells) and bool(cells) for i in range(len(headers))
     ]
     for line in [list(headers), *cells]:
         aligned = [

@@ -66,7 +66,12 @@ def _group(pairs: list[Pair]) -> Group:
         question=describe_question(experiment),
         maximize=experiment.maximize,
         rows=tuple(rows),
-        baselines=experiment.baselines,
+        baselines=tuple(
+            sorted(
+                experiment.baselines,
+                key=lambda b: (b.selection_score is None, sign * (b.selection_score or 0.0)),
+            )
+        ),
     )
 
 

@@ -187,7 +187,8 @@ def _take_trial(
 
 def _trial_job(session: Session, storage: HyperionStorage, study: StudyRow, row: TrialRow) -> Job:
     experiment = session.get_one(ExperimentRow, study.experiment_id)
-    again = f", put back {row.requeues} times before" if row.requeues else ""
+    times = "once" if row.requeues == 1 else f"{row.requeues} times"
+    again = f", put back {times} before" if row.requeues else ""
     _log(session, study, f"started{again}", events.TRIAL_STARTED, row.number)
     storage.hold(row.trial_id, row.worker_id or 0)
     return Job(

@@ -122,7 +122,12 @@ class Experiment:
 
     @property
     def eta_s(self) -> float | None:
-        """Seconds to go: missing trials at each study's median, shared by the workers."""
+        """Seconds to go: missing trials at each study's median, shared by the workers.
+
+        None where it is not known, or where nobody is at work.
+        """
+        if self.is_orphaned:
+            return None
         missing = 0.0
         for study in self.studies:
             left = (study.counts.goal or 0) - study.counts.finished

@@ -94,6 +94,7 @@ def _only(experiment: Experiment, study_ids: set[int]) -> Experiment:
 
 def trials(arguments: argparse.Namespace, location: Location) -> int:
     """`trials STUDY`: every trial of one study, as a table, JSON or CSV."""
+    _one_form(arguments)
     with contextlib.closing(Reader(location)) as reader:
         pairs = reader.find_studies(arguments.study)
         if len(pairs) > 1 and not arguments.csv:
@@ -125,6 +126,11 @@ def trials(arguments: argparse.Namespace, location: Location) -> int:
     return 0
 
 
+def _one_form(arguments: argparse.Namespace) -> None:
+    if arguments.csv and arguments.json:
+        raise BadInput("--csv and --json are two forms of the same answer: choose one.")
+
+
 def write_csv(target: str, rows: list[dict[str, object]], *, force: bool) -> int:
     """Rows to a file, or to stdout for `-`; says where and how many."""
     content = export.to_csv(rows)
@@ -140,6 +146,7 @@ def write_csv(target: str, rows: list[dict[str, object]], *, force: bool) -> int
 
 def compare(arguments: argparse.Namespace, location: Location) -> int:
     """`compare [NAME...]`: studies ranked where they may be; 5 if they can't all be."""
+    _one_form(arguments)
     with contextlib.closing(Reader(location)) as reader:
         pairs = _pairs(reader, arguments.names)
         groups = group_comparable(pairs)

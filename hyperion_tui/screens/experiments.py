@@ -22,7 +22,7 @@ COLUMNS = (
     Column("state", 10, most=11),
     Column("models", 6, "right"),
     Column("done", 9, "right"),
-    Column("best", 7, "right"),
+    Column("best", 9, "right"),
     Column("model", 12, most=24),
     Column("ETA", 7, "right"),
     Column("created", 16),

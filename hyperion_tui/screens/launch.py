@@ -36,7 +36,10 @@ class LaunchDialog(Dialog[str]):
         yield Field("Models", self._selectors, "models, families or `all`", id="selectors")
         yield Field("Data", "", "a CSV or Parquet file, or ↑ ↓ for a bundled one", id="data")
         yield Field("Target", "", "column to predict; ↑ ↓ lists the file's columns", id="target")
-        yield Field("Time column", "", "none: rows have no order", id="time_column")
+        yield Field(
+            "Time column", "", "blank: by its name and values; `none`: no order", id="time_column"
+        )
+        yield Field("Metric", "", "blank: r2; or rmse, mae, mse, mape", id="metric")
         yield Field("Trials", "", "blank: 20 a model, boosters 30", id="trials")
         yield Field("Time limit", "", "blank: none; 90s, 10m, 2h", id="time")
         yield Field("Workers", "", "blank: by cores and memory", id="workers")
@@ -110,7 +113,7 @@ class LaunchDialog(Dialog[str]):
             self._say(f"✗ {error}", "bold red")
 
 
-_NAMES = ("data", "target", "time_column", "trials", "time", "workers", "seed", "name")
+_NAMES = ("data", "target", "time_column", "metric", "trials", "time", "workers", "seed", "name")
 
 
 def columns_of(path: str) -> tuple[str, ...]:

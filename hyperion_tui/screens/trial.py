@@ -79,7 +79,7 @@ class TrialScreen(Upper):
         about = f" {text.clean(study)} #{trial.number}  {state}  {text.number(trial.value)}"
         self.query_one("#about", Static).update(about)
         table = self.query_one(WindowTable)
-        best = "this one" if self._best == trial.number else f"trial {self._best}"
+        best = "the best" if self._best == trial.number else f"best, #{self._best}"
         columns = (*PARAMETERS[:2], Column(best if self._best is not None else "best", 12, "right"))
         names = list(dict.fromkeys([*trial.params, *best_params]))
         rows = [_parameter(name, trial.params, best_params) for name in names]

@@ -26,7 +26,7 @@ STATES = ("", "complete", "failed", "pruned", "running", "waiting")
 COLUMNS = (
     Column("#", 6, "right"),
     Column("state", 10),
-    Column("value", 9, "right"),
+    Column("value", 11, "right"),
     Column("duration", 8, "right"),
     Column("worker", 6, "right"),
 )
@@ -137,7 +137,7 @@ class TrialsScreen(Upper, OrderingView):
         return [_row(trial, self._params, trial.number == self._best) for trial in trials]
 
     def _columns(self) -> tuple[Column, ...]:
-        named = (Column(text.clean(n), max(8, min(16, len(n))), "right") for n in self._params)
+        named = (Column(text.clean(n), max(10, min(16, len(n))), "right") for n in self._params)
         return (*COLUMNS, *named)
 
     # -- keys ----------------------------------------------------------------------------------

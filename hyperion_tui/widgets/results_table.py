@@ -16,7 +16,7 @@ COLUMNS = (
     Column("#", 2, "right"),
     Column("model", 12, most=24),
     Column("state", 9, most=11),
-    Column("done", 6, "right", most=9),
+    Column("done", 6, "right", most=7),
     Column("score", 9, "right"),
     Column("held-out", 9, "right"),
     Column("gap", 9, "right"),

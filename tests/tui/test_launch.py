@@ -33,7 +33,7 @@ async def test_what_is_typed_becomes_the_command(store: Store, spawned: Children
         await seat.type("my data.csv")
         await seat.press("tab")
         await seat.type("price")
-        await seat.press("tab", "tab")
+        await seat.press("tab", "tab", "tab")
         await seat.type("7")
         await seat.press("enter")
 

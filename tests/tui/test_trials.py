@@ -105,7 +105,7 @@ async def test_a_failed_trial_shows_why_beside_the_best_one(store: Store):
         shown = seat.text()
         assert "✗ ValueError: max_bin must be in [2, 65535]" in shown
         assert 'File "train.py", line 88, in fit' in shown
-        assert "trial 3" in seat.line("this trial")
+        assert "best, #3" in seat.line("this trial")
         assert seat.line("learning_rate").split()[2:4] == ["0.1500", "0.1300"]
         assert seat.line("seed").split()[-2] == "1005"
 
