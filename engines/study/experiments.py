@@ -73,13 +73,13 @@ class ExperimentPlan:
     sampler: str
     pruner: str
     workers: int | None
-    default_workers: int
     patience: int | None
     min_improvement: float | None
     time_limit_s: float | None
     trial_time_s: float | None
     trial_memory_mib: float | None
     studies: tuple[StudyPlan, ...]
+    default_workers: int = 1
 
 
 def check_name(name: str) -> str:
