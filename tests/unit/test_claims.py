@@ -516,3 +516,47 @@ def test_a_broken_transaction_leaves_the_thread_able_to_go_on(
 
     finish(storage, worker, 0.5)
     assert the_study(location)[1].counts.complete == 1
+
+
+def test_an_ended_study_is_settled_before_the_others_get_more_trials(
+    location: Location, storage: HyperionStorage
+) -> None:
+    create_or_extend(storage, experiment_plan(study_plan("a", goal=1), study_plan("b", goal=50)))
+    worker = add_worker(location)
+    finish(storage, worker, 0.5)
+
+    job = must_claim(storage, worker)
+
+    assert (job.kind, job.model) == ("closing", "a")
+
+
+def test_a_study_stopped_before_anything_completed_is_stopped_and_not_failed(
+    location: Location, storage: HyperionStorage, worker: int
+) -> None:
+    experiment, study = the_study(location)
+    control.order(location, [(experiment, study)], "stop")
+    job = must_claim(storage, worker)
+
+    note = "no trial completed"
+    close_study(storage, job.study_id, worker, score=None, number=None, note=note, opened=False)
+
+    study = the_study(location)[1]
+    assert (study.state, study.message) == ("stopped", note)
+
+
+def test_the_end_of_a_study_that_was_cancelled_meanwhile_is_not_settled(
+    location: Location, storage: HyperionStorage
+) -> None:
+    create_or_extend(storage, experiment_plan(study_plan(goal=1)))
+    worker = add_worker(location)
+    finish(storage, worker, 0.5)
+    job = must_claim(storage, worker)
+    control.order(location, [the_study(location)], "cancel")
+
+    close_study(storage, job.study_id, worker, score=0.4, number=0, note=None, opened=True)
+
+    assert rows(location, "SELECT held_out_score, closed_at FROM hx_study") == [(None, None)]
+    with changing(location) as connection:
+        assert supervision.is_closing_interrupted(connection, worker)
+        supervision.free_closing(connection, worker)
+    assert the_study(location)[1].state == "cancelled"
