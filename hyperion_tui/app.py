@@ -16,7 +16,6 @@ from textual.app import App
 from textual.binding import Binding
 from textual.filter import Monochrome, NoColor
 
-from engines.errors import HyperionError
 from engines.study.location import Location
 from hyperion_tui import actions, orders, text, themes
 from hyperion_tui.actions import Action
@@ -256,6 +255,3 @@ def run_app(location: Location, *, slow: bool = False) -> int:
     with contextlib.suppress(KeyboardInterrupt):
         app.run()
     return app.return_code or 0
-
-
-__all__ = ["HyperionApp", "HyperionError", "run_app"]

@@ -34,10 +34,6 @@ class Metric:
         function = getattr(importlib.import_module(module), name)
         return finite(function(y_true, y_pred))
 
-    def is_better(self, a: float, b: float) -> bool:
-        """Whether score `a` is strictly better than `b`."""
-        return a > b if self.maximize else a < b
-
 
 METRICS = {
     metric.name: metric

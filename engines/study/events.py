@@ -11,8 +11,6 @@ TRIAL_FAILED = "trial_failed"
 TRIAL_REQUEUED = "trial_requeued"
 STUDY = "study"
 EXPERIMENT = "experiment"
-WORKER = "worker"
-RUNNER = "runner"
 
 ERROR_KINDS = frozenset({TRIAL_FAILED})
 

@@ -1,8 +1,8 @@
 """Read-only questions to the store, in plain SQL over one connection that can lock nothing.
 
-Used by the screen, by `list` and its kin, and by the runner. Every question fetches all its
-rows at once, so no read transaction stays open. A contract test holds this module and
-`tables.py` together.
+Used by the screen, by `list` and its kin, and by idle workers; the runner asks `supervision`.
+Every question fetches all its rows at once, so no read transaction stays open. A contract test
+holds this module and `tables.py` together.
 """
 
 from __future__ import annotations
