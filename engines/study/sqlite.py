@@ -1,4 +1,4 @@
-"""Plain connections to the store through the standard library: 10 MiB where SQLAlchemy takes 37.
+"""Plain connections to the store through the standard library, for what must start fast.
 
 The store's file is opened by SQLite and by nothing else: closing any other descriptor of it would
 drop every lock that SQLite holds on it in this process (POSIX), and the next process to leave
