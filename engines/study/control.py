@@ -87,15 +87,18 @@ def add_event(
     )
 
 
+REOPEN = (
+    "UPDATE hx_study SET want = 'run', want_now = 0, ended_by = NULL, failure = NULL, "
+    "closed_at = NULL, closing_worker = NULL, held_out_note = NULL, rules_from = "
+    "(SELECT count(*) FROM hx_trial t WHERE t.study_id = hx_study.study_id "
+    "AND t.state != 'WAITING') WHERE study_id = ?"
+)
+"""Lets a study that had ended go on. One text, for plain connections and for SQLAlchemy's."""
+
+
 def reopen(connection: sqlite3.Connection, study_id: int) -> None:
     """Let a study that had ended go on: its end was not its last one."""
-    connection.execute(
-        "UPDATE hx_study SET want = 'run', want_now = 0, ended_by = NULL, failure = NULL, "
-        "closed_at = NULL, closing_worker = NULL, held_out_note = NULL, rules_from = "
-        "(SELECT count(*) FROM hx_trial t WHERE t.study_id = hx_study.study_id "
-        "AND t.state != 'WAITING') WHERE study_id = ?",
-        (study_id,),
-    )
+    connection.execute(REOPEN, (study_id,))
 
 
 def raise_goals(

@@ -15,15 +15,16 @@ from typing import Any
 from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from engines.clock import utc_now
 from engines.errors import BadInput, NotComparable
 from engines.search.space import Space
 from engines.study import events
+from engines.study.control import REOPEN
 from engines.study.storage import HyperionStorage
-from engines.study.tables import DatasetRow, EventRow, ExperimentRow, StudyRow, TrialRow
+from engines.study.tables import DatasetRow, EventRow, ExperimentRow, StudyRow
 from engines.study.versions import library_versions
 
 MAX_NAME = 120
@@ -268,11 +269,9 @@ def _go_on(
         row.goal = goal
     if not larger and not (more_time and (row.ended_by or "").startswith("time")):
         return
-    row.ended_by = row.failure = row.closed_at = row.held_out_note = None
-    row.closing_worker = None
-    row.rules_from = session.scalar(
-        select(func.count()).where(TrialRow.study_id == row.study_id, TrialRow.state != "WAITING")
-    )
+    session.flush()
+    session.connection().exec_driver_sql(REOPEN, (row.study_id,))
+    session.expire(row)
 
 
 def _add_study(
