@@ -36,6 +36,10 @@ class StoreUnavailable(HyperionError):
     title = "The store can't be used"
 
 
+class StoreOutdated(StoreUnavailable):
+    """The store is from an older version and has not been brought up to date yet."""
+
+
 class NotComparable(HyperionError):
     """Two things differ in what must be equal: data, split, scorer, space or seed."""
 

@@ -19,8 +19,22 @@ for _variable in (
 
 from pathlib import Path
 
+# Compiled code outlives the tests' homes: making it takes ten seconds, once a machine.
+os.environ.setdefault(
+    "NUMBA_CACHE_DIR", str(Path(__file__).resolve().parents[1] / "build" / "compiled")
+)
+
 import pytest
 from hypothesis import settings
+
+from tests.postgres import (
+    _prepared_database,
+    postgres_server,
+    postgres_store_url,
+    postgres_url,
+)
+
+__all__ = ["_prepared_database", "postgres_server", "postgres_store_url", "postgres_url"]
 
 # Machines that run tests are slow in bursts: a property is true or not, however long it took.
 settings.register_profile("hyperion", deadline=None)

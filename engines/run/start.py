@@ -70,7 +70,7 @@ def create(location: Location, request: Request) -> int:
     except (StorageInternalError, OSError) as error:
         raise explain(error.__cause__ or error, location.path) from error
     finally:
-        storage.engine.dispose()
+        storage.close()
 
 
 def _plan(request: Request) -> ExperimentPlan:

@@ -6,6 +6,9 @@ Only a finite number is a score. Whatever else happens inside an objective (an e
 
 from __future__ import annotations
 
+import contextlib
+import json
+import math
 import os
 import time
 import traceback
@@ -15,18 +18,22 @@ from statistics import fmean
 from typing import Any, Protocol
 
 import optuna
-from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from engines.data.scoring import finite
-from engines.errors import one_line
-from engines.run.process import peak_memory_mib
+from engines.errors import StoreUnavailable, one_line
+from engines.run import checkpoints
+from engines.run.process import frozen_s, peak_memory_mib
 from engines.search.pruner import make_pruner
 from engines.search.sampler import make_sampler
 from engines.search.seeds import derive, params_hash
 from engines.search.space import Space
+from engines.study import supervision
 from engines.study.claims import Job, find_same
-from engines.study.storage import Ending, HyperionStorage, TrialTaken
+from engines.study.database import PATIENCE_S
+from engines.study.outlook import Held
+from engines.study.plain import connect_to_write, writing
+from engines.study.storage import Ending, HyperionStorage, TrialInterrupted, TrialTaken
 
 TRACEBACK_CHARACTERS = 4000
 
@@ -38,22 +45,20 @@ class StudyHandle:
     """What a worker keeps of a study between its trials: sampler, pruner, and the study's seed."""
 
     def __init__(
-        self, storage: optuna.storages.BaseStorage, job: Job, seed: int, sampler: str, pruner: str
+        self, storage: HyperionStorage, job: Job, seed: int, sampler: str, pruner: str
     ) -> None:
         self.name = job.study_name
         self.study_id = job.study_id
         self.seed = derive(seed, job.model)
         self.space = Space.from_json(job.space) if job.space is not None else None
+        self.sampler = make_sampler(sampler, self.seed)
         self._storage = storage
-        self._sampler = make_sampler(sampler, self.seed)
         self._pruner = make_pruner(pruner)
         self.prunes = pruner != "none"
 
     def study(self) -> optuna.Study:
         """A study object for one trial; a new one each time, because it caches its trials."""
-        # Optuna's cache knows a trial that was claimed outside of it only after this read.
-        self._storage.get_all_trials(self.study_id, deepcopy=False)
-        return optuna.Study(self.name, self._storage, self._sampler, self._pruner)
+        return optuna.Study(self.name, self._storage, self.sampler, self._pruner)
 
     def model_seed(self, params: dict[str, Any]) -> int:
         """The seed of the model's own randomness: the same parameters train the same model."""
@@ -62,9 +67,13 @@ class StudyHandle:
 
 @dataclass
 class Attempt:
-    """A trial while it runs: what is known so far is what its end will record."""
+    """A trial while it runs: what is known so far is what its end will record.
+
+    frozen_before: for how many seconds this process had stood still by orders until `started`.
+    """
 
     started: float
+    frozen_before: float
     params_hash: str | None = None
     seed: int | None = None
     served_from: int | None = None
@@ -86,6 +95,10 @@ def run_model_trial(
         params = space.suggest(trial)
         attempt.params_hash = params_hash(params)
         attempt.seed = handle.model_seed(params)
+        # Before training: whatever becomes of this process, the trial keeps its parameters.
+        storage.note(trial._trial_id, params_hash=attempt.params_hash, seed=attempt.seed)
+        _note_seen(storage, handle, trial)
+        storage.flush(trial._trial_id)
         same = find_same(storage, job.study_id, attempt.params_hash)
         if same is not None:
             attempt.served_from, value = same
@@ -113,7 +126,10 @@ def run_custom_trial(
 
     def evaluate(trial: optuna.Trial, attempt: Attempt) -> float:
         attempt.seed = derive(handle.seed, trial.number)
-        return finite(load_objective()(trial))
+        try:
+            return finite(load_objective()(trial))
+        finally:
+            _note_seen(storage, handle, trial)
 
     return _run(storage, handle, job, evaluate)
 
@@ -123,35 +139,68 @@ def _run(
 ) -> TrialState:
     assert job.trial_id is not None
     study = handle.study()
-    attempt = Attempt(started=time.perf_counter())
+    attempt = Attempt(started=time.perf_counter(), frozen_before=frozen_s())
     owner = os.getpid()
-    value: float | None = None
+    values: list[float] | None = None
     error: BaseException | None = None
     try:
         trial = optuna.Trial(study, job.trial_id)
-        value = evaluate(trial, attempt)
+        values = [evaluate(trial, attempt)]
         state = TrialState.COMPLETE
     except optuna.TrialPruned:
         state = TrialState.PRUNED
+    except (TrialTaken, StoreUnavailable):
+        raise  # not the objective's doing
+    except TrialInterrupted:
+        _put_back(storage, job)
+        return TrialState.WAITING
     except BaseException as caught:  # the border of a trial: its reason is stored, not lost
         state, error = TrialState.FAIL, caught
     if os.getpid() != owner:
         # The objective forked and the copy came back: it must not tell the trial's end as well.
         os._exit(0)
-    storage.attach(job.trial_id, _ending(attempt, error))
-    try:
-        study.tell(job.number if job.number is not None else -1, value, state=state)
-    except (ValueError, UpdateFinishedTrialError) as gone:
-        if not isinstance(gone, UpdateFinishedTrialError) and "Cannot tell a" not in str(gone):
-            raise
-        # It was put back or ended meanwhile: the measurement is not this worker's to tell.
-        raise TrialTaken(f"Trial {job.number} was given to another worker.") from gone
+    frozen = storage.get_trial(job.trial_id)
+    if state == TrialState.PRUNED:
+        values = _last_report(frozen)
+    handle.sampler.after_trial(study, frozen, state, values)
+    storage.end_trial(job.trial_id, state, values, _ending(attempt, error))
+    checkpoints.forget(storage.location, storage.experiment_of(job.study_id) or 0, job.trial_id)
     return state
+
+
+def _put_back(storage: HyperionStorage, job: Job) -> None:
+    """Back into the queue with its parameters, its checkpoint, and the reports up to that."""
+    assert job.trial_id is not None
+    assert job.number is not None
+    storage.let_go(job.trial_id)
+    experiment_id = storage.experiment_of(job.study_id)
+    assert experiment_id is not None
+    held = Held(job.trial_id, job.study_id, job.number, job.model, "", 0)
+    with (
+        contextlib.closing(connect_to_write(storage.location)) as connection,
+        writing(connection, patience_s=PATIENCE_S),
+    ):
+        supervision.requeue(connection, experiment_id, held, "paused at a report")
+
+
+def _note_seen(storage: HyperionStorage, handle: StudyHandle, trial: optuna.Trial) -> None:
+    """Keep what the trial's suggestion knew of the others, so that it can be checked later."""
+    record = handle.sampler.take_seen()
+    if record is not None:
+        storage.note(trial._trial_id, seen=json.dumps(record))
+
+
+def _last_report(trial: optuna.trial.FrozenTrial) -> list[float] | None:
+    """What a pruned trial has for a value, as Optuna has it: its last report, if that is finite."""
+    if trial.last_step is None:
+        return None
+    last = trial.intermediate_values[trial.last_step]
+    return [last] if math.isfinite(last) else None
 
 
 def _ending(attempt: Attempt, error: BaseException | None) -> Ending:
     return Ending(
-        duration_s=time.perf_counter() - attempt.started,
+        duration_s=time.perf_counter() - attempt.started - (frozen_s() - attempt.frozen_before),
         seed=attempt.seed,
         params_hash=attempt.params_hash,
         peak_memory_mib=peak_memory_mib(),
@@ -175,5 +224,5 @@ def _tail(error: BaseException) -> str:
 
 
 def _storable(text: str) -> str:
-    """Text that SQLite takes: a lone surrogate, as odd file names have, becomes a mark."""
-    return text.encode("utf-8", "replace").decode()
+    """Text that a database takes: lone surrogates, as odd file names have, and NUL become marks."""
+    return text.encode("utf-8", "replace").decode().replace("\x00", "\\x00")

@@ -7,35 +7,39 @@ runner does by killing it.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import signal
 import sys
+import threading
 import time
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import _CachedStorage
-from sqlalchemy import select
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Executable, Row, select
 
 from engines.data.scoring import Metric, find_metric
 from engines.data.snapshot import Snapshot, read_snapshot
-from engines.errors import one_line
+from engines.errors import StoreUnavailable, one_line
 from engines.models import catalogue
 from engines.models.spec import ModelSpec
 from engines.run import objective
-from engines.run.process import die_with
+from engines.run.process import asked_to_leave, die_with
 from engines.run.trial import StudyHandle, run_custom_trial, run_model_trial
 from engines.study.claims import Job, claim, close_study
-from engines.study.location import Location
+from engines.study.location import Location, locate
+from engines.study.plain import connect_to_read
 from engines.study.reader import Reader
+from engines.study.rows import add_baselines
 from engines.study.states import FINAL
 from engines.study.storage import HyperionStorage, TrialTaken
 from engines.study.store import open_storage
 from engines.study.tables import BaselineRow, ExperimentRow, StudyRow
+
+GOODBYE_S = 5.0
+"""For threads and exit handlers of objectives, after the last trial."""
 
 IDLE_S = 0.1
 """How long an idle worker waits before it looks again; it looks by reading, which is cheap."""
@@ -48,15 +52,20 @@ class Worker:
         self.location = location
         self.experiment_id = experiment_id
         self.worker_id = worker_id
-        self.storage: HyperionStorage = open_storage(location)
-        self.cached = _CachedStorage(self.storage)
+        # A store that is gone must not be made anew: there would be nothing to do in it.
+        with contextlib.closing(connect_to_read(location)):
+            self.storage: HyperionStorage = open_storage(location)
         self.handles: dict[int, StudyHandle] = {}
         self.loaded_families: set[str] = set()
         self._objective: Any = None
-        with self.storage.reading(), self.storage.transaction() as session:
-            row = session.get_one(ExperimentRow, experiment_id)
-            session.expunge(row)
-        self.experiment = row
+        experiment = self._ask(
+            select(ExperimentRow.__table__).where(ExperimentRow.id == experiment_id)
+        )
+        assert experiment is not None
+        self.experiment = experiment
+
+    def _ask(self, question: Executable) -> Row[Any] | None:
+        return self.storage.database.read(lambda c: c.execute(question).first())
 
     @cached_property
     def data(self) -> Snapshot:
@@ -73,7 +82,7 @@ class Worker:
         reader = Reader(self.location)
         if self.experiment.objective is None:
             self.score_baselines()
-        while True:
+        while not asked_to_leave():
             seen = reader.data_version()
             job = claim(self.storage, self.experiment_id, self.worker_id, self.loaded_families)
             if job is not None:
@@ -84,7 +93,7 @@ class Worker:
                 return
             self.wait_for_change(reader, seen)
 
-    def wait_for_change(self, reader: Reader, seen: int) -> None:
+    def wait_for_change(self, reader: Reader, seen: int | str) -> None:
         """Sleep until somebody commits; a second at most, for what the clock alone changes."""
         deadline = time.monotonic() + 1.0
         while reader.data_version() == seen and time.monotonic() < deadline:
@@ -114,7 +123,7 @@ class Worker:
         if job.study_id not in self.handles:
             row = self.experiment
             self.handles[job.study_id] = StudyHandle(
-                self.cached, job, row.seed, row.sampler, row.pruner
+                self.storage, job, row.seed, row.sampler, row.pruner
             )
         return self.handles[job.study_id]
 
@@ -171,11 +180,14 @@ class Worker:
         """(score, note, whether the held-out part was opened) for the chosen trial."""
         if self.experiment.objective is not None:
             return None, "an objective of your own has no held-out part", False
-        with self.storage.reading(), self.storage.transaction() as session:
-            row = session.get_one(StudyRow, job.study_id)
-            before = (row.held_out_number, row.held_out_score)
-        if before[0] == number and before[1] is not None:
-            return before[1], None, False
+        before = self._ask(
+            select(StudyRow.held_out_number, StudyRow.held_out_score).where(
+                StudyRow.study_id == job.study_id
+            )
+        )
+        assert before is not None
+        if before.held_out_number == number and before.held_out_score is not None:
+            return before.held_out_score, None, False
         from engines.models import fit
 
         rows = self.data.split.held_out
@@ -190,7 +202,7 @@ class Worker:
 
     def best_trial(self, study_id: int) -> tuple[int, dict[str, Any]] | None:
         """(number, parameters) of the best complete trial; the earliest among equals."""
-        trials = self.cached.get_all_trials(
+        trials = self.storage.get_all_trials(
             study_id, deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)
         )
         scored = [t for t in trials if t.value is not None]
@@ -202,11 +214,8 @@ class Worker:
 
     def score_baselines(self) -> None:
         """Score the rules that learn next to nothing, unless another worker has."""
-        with self.storage.reading(), self.storage.transaction() as session:
-            known = session.scalars(
-                select(BaselineRow.name).where(BaselineRow.experiment_id == self.experiment_id)
-            ).all()
-        if known:
+        known = select(BaselineRow.name).where(BaselineRow.experiment_id == self.experiment_id)
+        if self._ask(known) is not None:
             return
         from engines.models.baselines import score_baselines
 
@@ -219,25 +228,43 @@ class Worker:
             }
             for name, selection, held_out in score_baselines(self.data, self.metric)
         ]
-        with self.storage.transaction() as session:
-            session.execute(insert(BaselineRow).on_conflict_do_nothing(), rows)
+        self.storage.database.write(lambda c: add_baselines(c, rows))
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The process: `python -P -m engines.run.worker STORE EXPERIMENT WORKER PARENT`."""
+    """The process: `python -P -m engines.run.worker EXPERIMENT WORKER PARENT STORE_AS_SHOWN`.
+
+    The store itself comes through the environment, because it may hold a password.
+    """
     parser = argparse.ArgumentParser(prog="engines.run.worker")
-    parser.add_argument("store", type=Path)
     parser.add_argument("experiment", type=int)
     parser.add_argument("worker", type=int)
     parser.add_argument("parent", type=int)
+    parser.add_argument("shown", help="for whoever lists processes")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with(options.parent)
     os.umask(0o077)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    Worker(Location(options.store), options.experiment, options.worker).run()
-    return 0
+    code = 0
+    try:
+        Worker(locate(None), options.experiment, options.worker).run()
+    except StoreUnavailable as error:
+        logging.error("%s", error)
+        code = error.exit_code
+    _leave_in_time(code)
+    return code
+
+
+def _leave_in_time(code: int) -> None:
+    """End the process though a thread or an exit handler of some objective never does."""
+
+    def leave() -> None:
+        time.sleep(GOODBYE_S)
+        os._exit(code)
+
+    threading.Thread(target=leave, name="goodbye", daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -3,26 +3,27 @@
 The budget is enforced here and nowhere else: a trial is created or taken from the queue only
 while finished + running is below the study's goal, so any number of workers, deaths and
 resumes ends with exactly the total.
+
+Nothing here counts trials one by one: the numbers of a study are dense, so what has finished is
+the highest number less what runs and what waits, and those few have an index.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+import json
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from optuna.trial import FrozenTrial
+from sqlalchemy import Connection, Row
 
 from engines.clock import utc_now
 from engines.search.stopping import SAME_FAILURES, has_stalled, repeated_cause
-from engines.study import events
-from engines.study.states import TRIAL_WORDS, Counts
+from engines.study import events, rows
 from engines.study.storage import HyperionStorage
-from engines.study.tables import EventRow, ExperimentRow, StudyRow, TrialRow
 
-FINISHED = ("COMPLETE", "PRUNED", "FAIL")
+FINISHED = "('COMPLETE', 'PRUNED', 'FAIL')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,28 @@ class Job:
     number: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """What a claim brought: the job and, for a trial, Optuna's view of it."""
+
+    job: Job
+    trial: FrozenTrial | None = None
+
+
+_EXPERIMENT = rows.sql(
+    "SELECT id, name, direction, patience, min_improvement FROM hx_experiment WHERE id = :id"
+)
+_STUDIES = rows.sql(
+    "SELECT s.*, "
+    "(SELECT count(*) FROM hx_trial t WHERE t.study_id = s.study_id AND t.state = 'RUNNING') "
+    "AS running, "
+    "coalesce((SELECT max(number) FROM hx_trial t WHERE t.study_id = s.study_id), -1) + 1 "
+    "- (SELECT count(*) FROM hx_trial t WHERE t.study_id = s.study_id "
+    "AND t.state IN ('RUNNING', 'WAITING')) AS finished "
+    "FROM hx_study s WHERE s.experiment_id = :id ORDER BY s.position"
+)
+
+
 def claim(
     storage: HyperionStorage,
     experiment_id: int,
@@ -53,103 +76,114 @@ def claim(
     The study with the smallest share of its goal comes first, queued trials before new ones;
     among equals one whose family this worker has `loaded`.
     """
-    with storage.transaction() as session:
-        experiment = session.get_one(ExperimentRow, experiment_id)
-        studies = session.scalars(
-            select(StudyRow)
-            .where(StudyRow.experiment_id == experiment_id)
-            .order_by(StudyRow.position)
-        ).all()
-        counts = _count(session, [s.study_id for s in studies])
-        # A study that has ended is settled first: its score would wait for all the others.
-        if (job := _take_closing(experiment, studies, counts, worker_id)) is not None:
-            return job
-        candidates = [s for s in studies if _may_run(s, counts[s.study_id])]
-        candidates.sort(key=lambda s: (_share(s, counts[s.study_id]), s.family not in loaded))
-        for study in candidates:
-            if _rules_end(session, experiment, study):
-                continue
-            row = _take_trial(storage, session, study, worker_id)
-            if row is not None:
-                return _trial_job(session, storage, study, row)
-        # The stopping rules may just have ended one.
-        return _take_closing(experiment, studies, counts, worker_id)
+    taken = storage.database.write(lambda c: _claim(c, experiment_id, worker_id, loaded))
+    if taken is None:
+        return None
+    if taken.trial is not None:
+        storage.take(taken.job.study_id, taken.trial, worker_id)
+    return taken.job
+
+
+def _claim(
+    connection: Connection, experiment_id: int, worker_id: int, loaded: Collection[str]
+) -> _Taken | None:
+    rows.meet_foreign_trials(connection)
+    experiment = connection.execute(_EXPERIMENT, {"id": experiment_id}).one()
+    studies = connection.execute(_STUDIES, {"id": experiment_id}).all()
+    # A study that has ended is settled first: its score would wait for all the others.
+    if (job := _take_closing(connection, experiment, studies, worker_id)) is not None:
+        return _Taken(job)
+    candidates = sorted(
+        (s for s in studies if _may_run(s)), key=lambda s: (_share(s), s.family not in loaded)
+    )
+    ended = False
+    for study in candidates:
+        if _rules_end(connection, experiment, study):
+            ended = True
+            continue
+        number, trial = _take_trial(connection, study, worker_id)
+        return _Taken(_trial_job(connection, experiment, study, trial, number), trial)
+    if not ended:
+        return None
+    studies = connection.execute(_STUDIES, {"id": experiment_id}).all()
+    job = _take_closing(connection, experiment, studies, worker_id)
+    return None if job is None else _Taken(job)
 
 
 def _take_closing(
-    experiment: ExperimentRow,
-    studies: Sequence[StudyRow],
-    counts: Mapping[int, Counts],
-    worker_id: int,
+    connection: Connection, experiment: Row[Any], studies: Sequence[Row[Any]], worker_id: int
 ) -> Job | None:
     for study in studies:
-        if _may_close(study, counts[study.study_id]):
-            study.closing_worker = worker_id
-            return Job(
-                "closing", study.study_id, _name(experiment, study), study.model, study.space
-            )
+        if _may_close(study):
+            _change(connection, study, closing_worker=worker_id)
+            return _job("closing", experiment, study)
     return None
 
 
-def _name(experiment: ExperimentRow, study: StudyRow) -> str:
-    return f"{experiment.name}/{study.model}"
+def _job(
+    kind: str,
+    experiment: Row[Any],
+    study: Row[Any],
+    trial_id: int | None = None,
+    number: int | None = None,
+) -> Job:
+    space = json.loads(study.space) if isinstance(study.space, str) else study.space
+    name = f"{experiment.name}/{study.model}"
+    return Job(kind, study.study_id, name, study.model, space, trial_id, number)
 
 
-def _count(session: Session, ids: list[int]) -> dict[int, Counts]:
-    tallies: dict[int, dict[str, int]] = defaultdict(dict)
-    for study_id, state, n in session.execute(
-        select(TrialRow.study_id, TrialRow.state, func.count())
-        .where(TrialRow.study_id.in_(ids))
-        .group_by(TrialRow.study_id, TrialRow.state)
-    ):
-        tallies[study_id][TRIAL_WORDS[state]] = n
-    return {study_id: Counts(**tallies[study_id]) for study_id in ids}
+def _change(connection: Connection, study: Row[Any], **columns: Any) -> None:
+    changes = ", ".join(f"{name} = :{name}" for name in columns)
+    connection.execute(
+        rows.sql(f"UPDATE hx_study SET {changes} WHERE study_id = :study_id"),
+        {**columns, "study_id": study.study_id},
+    )
 
 
-def _may_run(study: StudyRow, counts: Counts) -> bool:
+def _may_run(study: Row[Any]) -> bool:
     if study.want != "run" or study.failure is not None or study.ended_by is not None:
         return False
-    return study.goal is None or counts.finished + counts.running < study.goal
+    return study.goal is None or study.finished + study.running < study.goal
 
 
-def _share(study: StudyRow, counts: Counts) -> float:
-    started = counts.finished + counts.running
-    return started / study.goal if study.goal else float(started)
+def _share(study: Row[Any]) -> float:
+    started = float(study.finished + study.running)
+    return started / study.goal if study.goal else started
 
 
-def _may_close(study: StudyRow, counts: Counts) -> bool:
+def _may_close(study: Row[Any]) -> bool:
     if study.closed_at is not None or study.closing_worker is not None:
         return False
-    if study.failure is not None or study.want in ("cancel", "pause") or counts.running:
+    if study.failure is not None or study.want in ("cancel", "pause") or study.running:
         return False
-    reached = study.goal is not None and counts.finished >= study.goal
+    reached = study.goal is not None and study.finished >= study.goal
     return reached or study.ended_by is not None or study.want == "stop"
 
 
-def _rules_end(session: Session, experiment: ExperimentRow, study: StudyRow) -> bool:
+def _rules_end(connection: Connection, experiment: Row[Any], study: Row[Any]) -> bool:
     """Apply the stopping rules to a study before it gets another trial."""
     begun = study.rules_from or 0  # told to go on, it gets its patience once more
-    latest = session.execute(
-        select(TrialRow.state, TrialRow.error_class, TrialRow.error_message)
-        .where(
-            TrialRow.study_id == study.study_id,
-            TrialRow.state.in_(FINISHED),
-            TrialRow.number >= begun,
-        )
-        .order_by(TrialRow.number.desc())
-        .limit(SAME_FAILURES)
+    latest = connection.execute(
+        rows.sql(
+            "SELECT state, error_class, error_message FROM hx_trial WHERE study_id = :study_id "
+            f"AND state IN {FINISHED} AND number >= :begun ORDER BY number DESC LIMIT :limit"
+        ),
+        {"study_id": study.study_id, "begun": begun, "limit": SAME_FAILURES},
     ).all()
     cause = repeated_cause([(row[0], row[1], row[2]) for row in latest])
-    if cause is not None and study.failure is None:
-        study.failure = f"{SAME_FAILURES} trials in a row failed: {cause[0]}: {cause[1]}"
-        _log(session, study, f"failed: {study.failure}")
+    if cause is not None:
+        failure = f"{SAME_FAILURES} trials in a row failed: {cause[0]}: {cause[1]}"
+        _change(connection, study, failure=failure)
+        _log(connection, study, f"failed: {failure}")
         return True
     if experiment.patience is None:
         return False
-    values = session.execute(
-        select(TrialRow.state, TrialRow.value, TrialRow.number)
-        .where(TrialRow.study_id == study.study_id, TrialRow.state.in_(FINISHED))
-        .order_by(TrialRow.number)
+    values = connection.execute(
+        rows.sql(
+            "SELECT state, value, number FROM hx_trial WHERE study_id = :study_id "
+            f"AND state IN {FINISHED} ORDER BY number"
+        ),
+        {"study_id": study.study_id},
     ).all()
     fresh = sum(number >= begun for _, _, number in values)
     if fresh >= experiment.patience and has_stalled(
@@ -158,67 +192,54 @@ def _rules_end(session: Session, experiment: ExperimentRow, study: StudyRow) -> 
         patience=experiment.patience,
         min_improvement=experiment.min_improvement,
     ):
-        study.ended_by = f"no improvement in {experiment.patience} trials"
-        _log(session, study, study.ended_by)
+        ended_by = f"no improvement in {experiment.patience} trials"
+        _change(connection, study, ended_by=ended_by)
+        _log(connection, study, ended_by)
         return True
     return False
 
 
-def _take_trial(
-    storage: HyperionStorage, session: Session, study: StudyRow, worker_id: int
-) -> TrialRow | None:
-    """The oldest queued trial, or a new one, RUNNING and held by the worker."""
-    waiting = session.scalar(
-        select(TrialRow.trial_id)
-        .where(TrialRow.study_id == study.study_id, TrialRow.state == "WAITING")
-        .order_by(TrialRow.number)
-        .limit(1)
-    )
+def _take_trial(connection: Connection, study: Row[Any], worker_id: int) -> tuple[int, FrozenTrial]:
+    """(times it was put back, the trial): the oldest queued one, or a new one; RUNNING and held."""
+    waiting = connection.execute(
+        rows.sql(
+            "SELECT trial_id, requeues FROM hx_trial WHERE study_id = :study_id "
+            "AND state = 'WAITING' ORDER BY number LIMIT 1"
+        ),
+        {"study_id": study.study_id},
+    ).first()
     if waiting is not None:
-        row = storage.take_waiting(session, waiting)
-    else:
-        trial = storage._get_prepared_new_trial(study.study_id, None, session)
-        session.flush()
-        row = session.get_one(TrialRow, trial.trial_id)
-    if row is not None:
-        row.worker_id = worker_id
-    return row
+        claimed = rows.claim_waiting(connection, waiting.trial_id, worker_id)
+        if claimed is not None:
+            return waiting.requeues, claimed[1]
+        rows.copy_state(connection, waiting.trial_id)
+    return 0, rows.add_trial(connection, study.study_id, holder=worker_id)
 
 
-def _trial_job(session: Session, storage: HyperionStorage, study: StudyRow, row: TrialRow) -> Job:
-    experiment = session.get_one(ExperimentRow, study.experiment_id)
-    times = "once" if row.requeues == 1 else f"{row.requeues} times"
-    again = f", put back {times} before" if row.requeues else ""
-    _log(session, study, f"started{again}", events.TRIAL_STARTED, row.number)
-    storage.hold(row.trial_id, row.worker_id or 0)
-    return Job(
-        "trial",
-        study.study_id,
-        _name(experiment, study),
-        study.model,
-        study.space,
-        row.trial_id,
-        row.number,
-    )
+def _trial_job(
+    connection: Connection, experiment: Row[Any], study: Row[Any], trial: FrozenTrial, requeues: int
+) -> Job:
+    times = "once" if requeues == 1 else f"{requeues} times"
+    again = f", put back {times} before" if requeues else ""
+    _log(connection, study, f"started{again}", events.TRIAL_STARTED, trial.number)
+    return _job("trial", experiment, study, trial._trial_id, trial.number)
 
 
 def find_same(
     storage: HyperionStorage, study_id: int, params_hash: str
 ) -> tuple[int, float] | None:
     """(number, value) of a complete trial with these parameters, or None."""
-    with storage.reading(), storage.transaction() as session:
-        row = session.execute(
-            select(TrialRow.number, TrialRow.value)
-            .where(
-                TrialRow.study_id == study_id,
-                TrialRow.params_hash == params_hash,
-                TrialRow.state == "COMPLETE",
-                TrialRow.value.is_not(None),
-            )
-            .order_by(TrialRow.number)
-            .limit(1)
+    row = storage.database.read(
+        lambda c: c.execute(
+            rows.sql(
+                "SELECT number, value FROM hx_trial WHERE study_id = :study_id "
+                "AND params_hash = :params_hash AND state = 'COMPLETE' AND value IS NOT NULL "
+                "ORDER BY number LIMIT 1"
+            ),
+            {"study_id": study_id, "params_hash": params_hash},
         ).first()
-    return (row[0], float(row[1] or 0.0)) if row is not None else None
+    )
+    return (row.number, float(row.value)) if row is not None else None
 
 
 def close_study(
@@ -236,33 +257,36 @@ def close_study(
     score and number: the held-out score and the trial it belongs to, or None with a `note` that
     says why there is none. opened: whether the held-out part was looked at for this.
     """
-    with storage.transaction(durable=True) as session:
-        study = session.get_one(StudyRow, study_id)
+
+    def work(connection: Connection) -> None:
+        study = connection.execute(
+            rows.sql("SELECT * FROM hx_study WHERE study_id = :id"), {"id": study_id}
+        ).one()
         if study.closing_worker != worker_id or study.want == "cancel":
             return
-        study.closed_at = utc_now()
-        study.held_out_score, study.held_out_number, study.held_out_note = score, number, note
-        study.openings += int(opened)
-        if number is None and study.want == "run":
-            study.failure = note
-        text = f"held-out {score:.6g} for trial {number}" if score is not None else f"{note}"
-        _log(session, study, f"finished: {text}")
+        _change(
+            connection,
+            study,
+            closed_at=utc_now(),
+            held_out_score=score,
+            held_out_number=number,
+            held_out_note=note,
+            openings=study.openings + int(opened),
+            failure=note if number is None and study.want == "run" else study.failure,
+        )
+        said = f"held-out {score:.6g} for trial {number}" if score is not None else f"{note}"
+        _log(connection, study, f"finished: {said}")
+
+    storage.database.write(work, durable=True)
 
 
 def _log(
-    session: Session,
-    study: StudyRow,
-    text: str,
+    connection: Connection,
+    study: Row[Any],
+    said: str,
     kind: str = events.STUDY,
     number: int | None = None,
 ) -> None:
-    session.add(
-        EventRow(
-            at=utc_now(),
-            experiment_id=study.experiment_id,
-            study_id=study.study_id,
-            trial_number=number,
-            kind=kind,
-            text=text,
-        )
+    rows.add_event(
+        connection, study.experiment_id, study.study_id, number, utc_now(), kind=kind, text=said
     )

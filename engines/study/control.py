@@ -7,28 +7,27 @@ between two trials. Plain SQL, so that a screen can give orders without loading 
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 
 from engines.clock import optuna_now, utc_now
 from engines.errors import BadInput
 from engines.study import events
 from engines.study.location import Location
+from engines.study.plain import FAULTS, Connection, connect_to_write, explain, writing
 from engines.study.records import Experiment, Study
-from engines.study.sqlite import connect_to_write, explain, writing
 from engines.study.states import FINAL
 
 VERBS = {"pause": "paused", "stop": "stopped", "cancel": "cancelled", "run": "resumed"}
 
 
 @contextlib.contextmanager
-def _transaction(location: Location) -> Iterator[sqlite3.Connection]:
-    with contextlib.closing(connect_to_write(location.path)) as connection:
+def _transaction(location: Location) -> Iterator[Connection]:
+    with contextlib.closing(connect_to_write(location)) as connection:
         try:
             with writing(connection):
                 yield connection
-        except sqlite3.Error as error:
-            raise explain(error, location.path) from error
+        except FAULTS as error:
+            raise explain(error, location) from error
 
 
 def order(
@@ -37,11 +36,13 @@ def order(
     want: str,
     *,
     now: bool = False,
+    freeze: bool = False,
 ) -> list[str]:
     """Order studies to run, pause, stop or cancel; returns the names of those it changes.
 
     now: running trials are interrupted and go back to the queue instead of being finished;
-    a cancel always is. Studies that have ended keep their end.
+    a cancel always is. freeze: for a pause, processes are stopped where they are; what is frozen
+    stays so through another pause. Studies that have ended keep their end.
     Raises BadInput when not one of the studies can take the order.
     """
     pairs = list(studies)
@@ -50,16 +51,18 @@ def order(
         names = ", ".join(f"{s.name} is {s.state}" for _, s in pairs[:3]) or "there is no study"
         raise BadInput(f"Nothing to {'resume' if want == 'run' else want}: {names}.")
     interrupt = now or want == "cancel"
-    how = f"to be {VERBS[want]}{' at once' if now else ''}"
+    how = f"to be {VERBS[want]}{' at once' if now else ', frozen' if freeze else ''}"
+    stays = want == "pause" and not now
     changed: list[str] = []
     with _transaction(location) as connection:
         for experiment, study in open_pairs:
             # The caller's view may be old: what ended meanwhile, or is to end, keeps its end.
             updated = connection.execute(
-                "UPDATE hx_study SET want = ?, want_now = ? WHERE study_id = ? "
+                "UPDATE hx_study SET want_frozen = (? OR (want_frozen AND ? AND want = 'pause')), "
+                "want = ?, want_now = ? WHERE study_id = ? "
                 "AND closed_at IS NULL AND failure IS NULL AND want != 'cancel' "
                 "AND (want != 'stop' OR ? IN ('stop', 'cancel'))",
-                (want, interrupt, study.study_id, want),
+                (freeze, stays, want, interrupt, study.study_id, want),
             ).rowcount
             if updated:
                 changed.append(study.name)
@@ -72,7 +75,7 @@ def order(
 
 
 def add_event(
-    connection: sqlite3.Connection,
+    connection: Connection,
     experiment_id: int | None,
     kind: str,
     text: str,
@@ -88,15 +91,15 @@ def add_event(
 
 
 REOPEN = (
-    "UPDATE hx_study SET want = 'run', want_now = 0, ended_by = NULL, failure = NULL, "
-    "closed_at = NULL, closing_worker = NULL, held_out_note = NULL, rules_from = "
+    "UPDATE hx_study SET want = 'run', want_now = FALSE, want_frozen = FALSE, ended_by = NULL, "
+    "failure = NULL, closed_at = NULL, closing_worker = NULL, held_out_note = NULL, rules_from = "
     "(SELECT count(*) FROM hx_trial t WHERE t.study_id = hx_study.study_id "
     "AND t.state != 'WAITING') WHERE study_id = ?"
 )
 """Lets a study that had ended go on. One text, for plain connections and for SQLAlchemy's."""
 
 
-def reopen(connection: sqlite3.Connection, study_id: int) -> None:
+def reopen(connection: Connection, study_id: int) -> None:
     """Let a study that had ended go on: its end was not its last one."""
     connection.execute(REOPEN, (study_id,))
 
@@ -192,15 +195,16 @@ def retry(
     return created
 
 
-def _copy_trial(connection: sqlite3.Connection, study_id: int, trial_id: int, number: int) -> int:
+def _copy_trial(connection: Connection, study_id: int, trial_id: int, number: int) -> int:
     """A WAITING trial with the parameters of another one; returns its number."""
     new_number = connection.execute(
         "SELECT count(*) FROM trials WHERE study_id = ?", (study_id,)
     ).fetchone()[0]
     new_id = connection.execute(
-        "INSERT INTO trials (number, study_id, state, datetime_start) VALUES (?, ?, 'WAITING', ?)",
+        "INSERT INTO trials (number, study_id, state, datetime_start) "
+        "VALUES (?, ?, 'WAITING', ?) RETURNING trial_id",
         (new_number, study_id, optuna_now()),
-    ).lastrowid
+    ).fetchone()[0]
     connection.execute(
         "INSERT INTO trial_params (trial_id, param_name, param_value, distribution_json) "
         "SELECT ?, param_name, param_value, distribution_json FROM trial_params "

@@ -11,6 +11,7 @@ TRIAL_FAILED = "trial_failed"
 TRIAL_REQUEUED = "trial_requeued"
 STUDY = "study"
 EXPERIMENT = "experiment"
+WORKER = "worker"
 
 ERROR_KINDS = frozenset({TRIAL_FAILED})
 

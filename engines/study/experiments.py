@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 from sqlalchemy.orm import Session
 
 from engines.clock import utc_now
 from engines.errors import BadInput, NotComparable
 from engines.search.space import Space
-from engines.study import events
+from engines.study import events, rows
 from engines.study.control import REOPEN
+from engines.study.location import Location
 from engines.study.storage import HyperionStorage
 from engines.study.tables import DatasetRow, EventRow, ExperimentRow, StudyRow
 from engines.study.versions import library_versions
@@ -110,24 +110,35 @@ def create_or_extend(storage: HyperionStorage, plan: ExperimentPlan) -> int:
         check_name(plan.name)
     written: list[Path] = []
     try:
-        with storage.transaction(durable=True) as session:
-            existing = session.scalar(select(ExperimentRow).where(ExperimentRow.name == plan.name))
-            if existing is not None:
-                _require_same(session, existing, plan)
-                experiment = existing
-            else:
-                experiment = _create(storage, session, plan, written)
-            _add_studies(storage, session, experiment, plan)
-            experiment_id = experiment.id
+        # Somebody sits and waits for this: a full disk is told, not waited for.
+        return storage.database.write(
+            lambda c: _create_or_extend(c, storage.location, plan, written),
+            durable=True,
+            patience_s=0.0,
+        )
     except BaseException:
         for folder in written:
             shutil.rmtree(folder, ignore_errors=True)
         raise
-    return experiment_id
+
+
+def _create_or_extend(
+    connection: Connection, location: Location, plan: ExperimentPlan, written: list[Path]
+) -> int:
+    with Session(bind=connection) as session:
+        existing = session.scalar(select(ExperimentRow).where(ExperimentRow.name == plan.name))
+        if existing is not None:
+            _require_same(session, existing, plan)
+            experiment = existing
+        else:
+            experiment = _create(location, session, plan, written)
+        _add_studies(session, experiment, plan)
+        session.flush()
+        return experiment.id
 
 
 def _create(
-    storage: HyperionStorage, session: Session, plan: ExperimentPlan, written: list[Path]
+    location: Location, session: Session, plan: ExperimentPlan, written: list[Path]
 ) -> ExperimentRow:
     dataset_id = None
     if plan.dataset is not None:
@@ -151,7 +162,7 @@ def _create(
     session.add(experiment)
     session.flush()
     if plan.dataset is not None:
-        folder = storage.location.data(experiment.id)
+        folder = location.data(experiment.id)
         written.append(folder)
         plan.dataset.write(folder)
     _log(session, experiment.id, f"created with seed {plan.seed}, metric {plan.metric}")
@@ -218,15 +229,13 @@ def _identity(objective: dict[str, Any] | None) -> str | None:
     return f"{objective['function']} in {objective['sha256'][:12]}"
 
 
-def _add_studies(
-    storage: HyperionStorage, session: Session, experiment: ExperimentRow, plan: ExperimentPlan
-) -> None:
-    rows = session.scalars(select(StudyRow).where(StudyRow.experiment_id == experiment.id)).all()
-    known = {row.model: row for row in rows}
+def _add_studies(session: Session, experiment: ExperimentRow, plan: ExperimentPlan) -> None:
+    found = session.scalars(select(StudyRow).where(StudyRow.experiment_id == experiment.id)).all()
+    known = {row.model: row for row in found}
     for offset, study in enumerate(plan.studies):
         row = known.get(study.model)
         if row is None:
-            _add_study(storage, session, experiment, study, len(known) + offset)
+            _add_study(session, experiment, study, len(known) + offset)
             continue
         _require_same_space(experiment, row, study)
         more_time = plan.time_limit_s is not None and plan.time_limit_s > experiment.time_used_s
@@ -275,7 +284,6 @@ def _go_on(
 
 
 def _add_study(
-    storage: HyperionStorage,
     session: Session,
     experiment: ExperimentRow,
     plan: StudyPlan,
@@ -284,15 +292,11 @@ def _add_study(
     direction = (
         StudyDirection.MAXIMIZE if experiment.direction == "maximize" else StudyDirection.MINIMIZE
     )
-    study: Any = models.StudyModel(
-        study_name=f"{experiment.name}/{plan.model}",
-        directions=[models.StudyDirectionModel(objective=0, direction=direction)],
-    )
-    session.add(study)
-    session.flush()
+    connection = session.connection()
+    study_id = rows.add_study(connection, f"{experiment.name}/{plan.model}", [direction])
     session.add(
         StudyRow(
-            study_id=study.study_id,
+            study_id=study_id,
             experiment_id=experiment.id,
             position=position,
             model=plan.model,
@@ -309,7 +313,7 @@ def _add_study(
         template = create_trial(
             state=TrialState.WAITING, system_attrs={"fixed_params": plan.defaults}
         )
-        storage._get_prepared_new_trial(study.study_id, template, session)
+        rows.add_trial(connection, study_id, template)
 
 
 def _log(session: Session, experiment_id: int, text: str) -> None:

@@ -7,7 +7,6 @@ tables are Optuna's business.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -31,12 +30,34 @@ def _create_first_tables(connection: Connection) -> None:
     HyperionTable.metadata.create_all(connection)
 
 
-STEPS: tuple[Step, ...] = (Step(1, "first tables", _create_first_tables),)
+SUPERVISION = (
+    "ALTER TABLE hx_study ADD COLUMN want_frozen BOOLEAN NOT NULL DEFAULT false",
+    "ALTER TABLE hx_trial ADD COLUMN memory_kills INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE hx_trial ADD COLUMN seen JSON",
+    "ALTER TABLE hx_worker ADD COLUMN frozen_at VARCHAR",
+    "ALTER TABLE hx_worker ADD COLUMN flag VARCHAR",
+    "DROP INDEX hx_trial_state",
+    "DROP INDEX hx_trial_value",
+    "CREATE INDEX hx_trial_state ON hx_trial (study_id, state, number, duration_s)",
+    "CREATE INDEX hx_trial_value ON hx_trial (study_id, value, number, state)",
+    "CREATE INDEX hx_trial_duration ON hx_trial (study_id, duration_s, number, state)",
+)
 
 
-def is_current(connection: sqlite3.Connection) -> bool:
+def _add_supervision(connection: Connection) -> None:
+    for statement in SUPERVISION:
+        connection.execute(text(statement))
+
+
+STEPS: tuple[Step, ...] = (
+    Step(1, "first tables", _create_first_tables),
+    Step(2, "freezing, memory kills, flags, and what suggestions saw", _add_supervision),
+)
+
+
+def is_current(connection: Connection) -> bool:
     """Whether nothing is left to do. Raises StoreUnavailable for a file from a newer version."""
-    applied = {row[0] for row in connection.execute("SELECT number FROM hx_migration")}
+    applied = {row[0] for row in connection.execute(text("SELECT number FROM hx_migration"))}
     known = {step.number for step in STEPS}
     if applied - known:
         raise StoreUnavailable(

@@ -9,15 +9,26 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import functools
 import json
-import sqlite3
-from collections import defaultdict
+import math
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from engines.errors import BadInput, StoreUnavailable
+from engines.errors import BadInput, StoreOutdated, StoreUnavailable
 from engines.study.location import Location
-from engines.study.locks import runner_pid
+from engines.study.locks import is_waiting_for_space, runners
+from engines.study.outlook import FROZEN
+from engines.study.pages import Window, page_of_ids
+from engines.study.plain import (
+    FAULTS,
+    connect_to_read,
+    data_version,
+    explain,
+    note,
+    table_names,
+)
 from engines.study.records import (
     Baseline,
     Best,
@@ -29,18 +40,10 @@ from engines.study.records import (
     TrialDetail,
     Worker,
 )
-from engines.study.sqlite import connect_to_read, explain
 from engines.study.states import TRIAL_WORDS, Counts, experiment_state, study_state
+from engines.study.tallies import Tallies, Tally
 
 OPTUNA_WORDS = {word: state for state, word in TRIAL_WORDS.items()}
-
-TRIAL_ORDERS = {
-    "number": "t.number",
-    "value": "t.value",
-    "duration": "t.duration_s",
-    "state": "t.state",
-}
-"""What a list of trials can be sorted by; ties keep the order of numbers."""
 
 
 class Reader:
@@ -48,42 +51,75 @@ class Reader:
 
     def __init__(self, location: Location) -> None:
         self.location = location
-        self._connection = connect_to_read(location.path)
-        self._check_schema()
+        self._connection = connect_to_read(location)
+        self._tallies = Tallies(self._ask)
+        try:
+            self._check_schema()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    @property
+    def note(self) -> str | None:
+        """What a person should know about the way in which the store is read, or None."""
+        return note(self._connection)
 
     def close(self) -> None:
         """Let go of the file."""
         self._connection.close()
 
-    def _ask(self, sql: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
+    def _ask(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         try:
             return self._connection.execute(sql, values).fetchall()
-        except sqlite3.Error as error:
-            raise explain(error, self.location.path) from error
+        except FAULTS as error:
+            raise explain(error, self.location) from error
 
     def _check_schema(self) -> None:
-        names = {r[0] for r in self._ask("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if not names:
+        try:
+            names = table_names(self._connection)
+        except FAULTS as error:
+            raise explain(error, self.location) from error
+        self._is_blank = not names
+        if self._is_blank:
             return
+        if "hx_migration" not in names and names >= {"studies", "trials"}:
+            raise StoreUnavailable(
+                f"{self.location.shown} is Optuna's, and Hyperion has not used it yet: look at it "
+                "with optuna-dashboard; `hyperion-tui run` with this --store adds what Hyperion "
+                "needs beside its studies."
+            )
         if "hx_migration" not in names:
             raise StoreUnavailable(
-                f"{self.location.path} holds no Hyperion tables: name another with --store."
+                f"{self.location.shown} holds no Hyperion tables: name another with --store."
             )
         newest = self._ask("SELECT max(number) FROM hx_migration")[0][0]
         if newest is not None and newest > KNOWN_SCHEMA:
             raise StoreUnavailable(
-                f"{self.location.path} was written by a newer Hyperion (schema {newest}, this one "
+                f"{self.location.shown} was written by a newer Hyperion (schema {newest}, this one "
                 f"knows {KNOWN_SCHEMA}): upgrade with `pip install -U hyperion-tui`."
             )
+        if newest is not None and newest < KNOWN_SCHEMA:
+            raise StoreOutdated(
+                f"{self.location.shown} was written by an older Hyperion (schema {newest}, this "
+                f"one needs {KNOWN_SCHEMA}) and can't be brought up to date: see "
+                "`hyperion-tui doctor`."
+            )
 
-    def data_version(self) -> int:
-        """A number that changes when somebody else has committed: 0.02 ms, ask it first."""
-        return int(self._ask("PRAGMA data_version")[0][0])
+    def data_version(self) -> int | str:
+        """A value that changes when somebody else has committed: 0.02 ms, ask it first."""
+        try:
+            return data_version(self._connection)
+        except FAULTS as error:
+            raise explain(error, self.location) from error
 
     # -- experiments and studies ---------------------------------------------------------------
 
     def experiments(self) -> list[Experiment]:
-        """Every experiment, the newest first."""
+        """Every experiment, the newest first; none in a database where nothing was made yet."""
+        if self._is_blank:
+            self._check_schema()
+        if self._is_blank:
+            return []
         return self._experiments("", ())
 
     def experiment(self, experiment_id: int) -> Experiment:
@@ -107,16 +143,32 @@ class Reader:
             baselines[row["experiment_id"]].append(
                 Baseline(row["name"], row["selection_score"], row["held_out_score"])
             )
+        living = self.runners(ids)
         return [
             _experiment(
                 row,
                 tuple(studies[row["id"]]),
                 tuple(baselines[row["id"]]),
                 datasets.get(row["dataset_id"]),
-                runner_pid(self.location.runner_lock(row["id"])),
+                living.get(row["id"]),
+                self.trouble(row["id"], living.get(row["id"])),
             )
             for row in rows
         ]
+
+    def runners(self, experiment_ids: Iterable[int]) -> dict[int, tuple[int, str | None]]:
+        """The runners that live, by experiment: process id, and host if it is another machine."""
+        try:
+            return runners(self.location, self._connection, experiment_ids)
+        except FAULTS as error:
+            raise explain(error, self.location) from error
+
+    def trouble(self, experiment_id: int, runner: tuple[int, str | None] | None) -> str | None:
+        """What a living runner waits for, or None. It can't write this down: there is no room."""
+        if runner is None or runner[1] is not None:
+            return None
+        waits = is_waiting_for_space(self.location.runner_lock(experiment_id))
+        return NO_SPACE if waits else None
 
     def _datasets(self, ids: Iterable[int | None]) -> dict[int, Dataset]:
         wanted = sorted({i for i in ids if i is not None})
@@ -134,56 +186,27 @@ class Reader:
             for row in self._ask(f"SELECT * FROM hx_dataset WHERE id IN ({_marks(wanted)})", wanted)
         }
 
-    def _studies(self, experiments: list[sqlite3.Row]) -> dict[int, list[Study]]:
+    def _studies(self, experiments: list[Any]) -> dict[int, list[Study]]:
         ids = [row["id"] for row in experiments]
-        maximize = {row["id"]: row["direction"] == "maximize" for row in experiments}
         rows = self._ask(
             "SELECT s.*, o.study_name FROM hx_study s JOIN studies o ON o.study_id = s.study_id "
             f"WHERE s.experiment_id IN ({_marks(ids)}) ORDER BY s.position",
             ids,
         )
-        counts = self._counts([row["study_id"] for row in rows])
+        self._tallies.refresh()
+        frozen = self._frozen({r["experiment_id"] for r in rows if r["want_frozen"]})
         grouped: dict[int, list[Study]] = defaultdict(list)
         for row in rows:
-            tally, seconds = counts.get(row["study_id"], ({}, 0.0))
-            best = self._best(row["study_id"], maximize[row["experiment_id"]])
-            grouped[row["experiment_id"]].append(
-                _study(row, tally, seconds, best, self._median(row["study_id"], tally))
-            )
+            still = frozen[row["study_id"]]
+            study = _study(row, self._tallies.of(row["study_id"]), still)
+            grouped[row["experiment_id"]].append(study)
         return grouped
 
-    def _counts(self, ids: list[int]) -> dict[int, tuple[dict[str, int], float]]:
-        tallies: dict[int, dict[str, int]] = defaultdict(dict)
-        seconds: dict[int, float] = defaultdict(float)
-        for row in self._ask(
-            "SELECT study_id, state, count(*) AS n, sum(duration_s) AS s FROM hx_trial "
-            f"WHERE study_id IN ({_marks(ids)}) GROUP BY study_id, state",
-            ids,
-        ):
-            tallies[row["study_id"]][TRIAL_WORDS[row["state"]]] = row["n"]
-            seconds[row["study_id"]] += row["s"] or 0.0
-        return {study_id: (tally, seconds[study_id]) for study_id, tally in tallies.items()}
-
-    def _best(self, study_id: int, maximize: bool) -> tuple[int, float] | None:
-        rows = self._ask(
-            "SELECT number, value FROM hx_trial WHERE study_id = ? AND state = 'COMPLETE' "
-            f"AND value IS NOT NULL ORDER BY value {'DESC' if maximize else 'ASC'}, number LIMIT 1",
-            (study_id,),
-        )
-        return (rows[0]["number"], rows[0]["value"]) if rows else None
-
-    def _median(self, study_id: int, tally: dict[str, int]) -> float | None:
-        finished = sum(tally.get(word, 0) for word in ("complete", "failed", "pruned"))
-        if not finished:
-            return None
-        # The latest 51 say more about what is to come than the whole history, and cost less.
-        rows = self._ask(
-            "SELECT duration_s FROM hx_trial WHERE study_id = ? AND state != 'WAITING' "
-            "AND duration_s IS NOT NULL ORDER BY number DESC LIMIT 51",
-            (study_id,),
-        )
-        durations = sorted(row[0] for row in rows)
-        return durations[len(durations) // 2] if durations else None
+    def _frozen(self, experiment_ids: set[int]) -> Counter[int]:
+        """How many jobs of each study stand still; none without the runner that stopped them."""
+        if not experiment_ids or not self.runners(experiment_ids):
+            return Counter()
+        return Counter(row["study_id"] for row in self._ask(FROZEN))
 
     def best_params(self, study_id: int, number: int) -> dict[str, Any]:
         """The hyperparameters of one trial of a study."""
@@ -219,13 +242,7 @@ class Reader:
 
     def trial_count(self, study_id: int, states: Sequence[str] = ()) -> int:
         """How many trials a study has, of some states (complete, failed, ...) or of all."""
-        where, values = _state_filter(states)
-        return int(
-            self._ask(
-                f"SELECT count(*) FROM hx_trial t WHERE t.study_id = ? {where}",
-                (study_id, *values),
-            )[0][0]
-        )
+        return self._total([study_id], states)
 
     def trials(
         self,
@@ -234,20 +251,82 @@ class Reader:
         order: str = "number",
         descending: bool = False,
         states: Sequence[str] = (),
-        limit: int = -1,
+        limit: int | None = None,
         offset: int = 0,
     ) -> list[Trial]:
-        """A page of a study's trials. order: a key of `TRIAL_ORDERS`; NULLs come last."""
-        where, values = _state_filter(states)
-        # NULLS LAST lets SQLite walk the index on (study, value); `IS NULL` as a key would not.
-        key = f"{TRIAL_ORDERS[order]} {'DESC' if descending else 'ASC'} NULLS LAST"
+        """A page of a study's trials. order: a key of `TRIAL_ORDERS`; those without come last."""
+        return self._page([study_id], order, descending, states, limit, offset)
+
+    def trials_page_count(
+        self, experiment_id: int, *, models: Sequence[str] = (), states: Sequence[str] = ()
+    ) -> int:
+        """How many rows all pages of `trials_page` have together."""
+        return self._total(self._study_ids(experiment_id, models), states)
+
+    def trials_page(
+        self,
+        experiment_id: int,
+        *,
+        models: Sequence[str] = (),
+        states: Sequence[str] = (),
+        order: str = "number",
+        descending: bool = False,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[Trial]:
+        """A page of the trials of a whole experiment, or of some of its models and states."""
+        study_ids = self._study_ids(experiment_id, models)
+        return self._page(study_ids, order, descending, states, limit, offset)
+
+    def _study_ids(self, experiment_id: int, models: Sequence[str]) -> list[int]:
         rows = self._ask(
-            "SELECT t.*, w.slot FROM hx_trial t LEFT JOIN hx_worker w ON w.id = t.worker_id "
-            f"WHERE t.study_id = ? {where} ORDER BY {key}, t.number LIMIT ? OFFSET ?",
-            (study_id, *values, limit, offset),
+            "SELECT study_id, model FROM hx_study WHERE experiment_id = ? ORDER BY position",
+            (experiment_id,),
         )
-        params = self._params([row["trial_id"] for row in rows])
-        return [_trial(row, params.get(row["trial_id"], {})) for row in rows]
+        return [row["study_id"] for row in rows if not models or row["model"] in models]
+
+    def _total(self, study_ids: Sequence[int], states: Sequence[str]) -> int:
+        self._tallies.refresh()
+        wanted = [OPTUNA_WORDS[word] for word in states or OPTUNA_WORDS]
+        tallies = [self._tallies.of(study_id).counts for study_id in study_ids]
+        return sum(counts[state] for counts in tallies for state in wanted)
+
+    def _page(
+        self,
+        study_ids: Sequence[int],
+        order: str,
+        descending: bool,
+        states: Sequence[str],
+        limit: int | None,
+        offset: int,
+    ) -> list[Trial]:
+        window = Window(limit, offset, self._total(study_ids, states))
+        study_ids = [i for i in study_ids if self._tallies.of(i).counts.total()]
+        if not study_ids:
+            return []
+        sql, values = page_of_ids(
+            study_ids,
+            [OPTUNA_WORDS[word] for word in states],
+            order=order,
+            descending=descending,
+            window=window,
+        )
+        ids = [row["trial_id"] for row in self._ask(sql, values)]
+        return self._trials(ids[::-1] if window.from_the_end else ids)
+
+    def _trials(self, ids: list[int]) -> list[Trial]:
+        """The trials of some ids, in their order."""
+        params = self._params(ids)
+        found: dict[int, Trial] = {}
+        for start in range(0, len(ids), 500):
+            page = ids[start : start + 500]
+            for row in self._ask(
+                "SELECT t.*, w.slot FROM hx_trial t LEFT JOIN hx_worker w ON w.id = t.worker_id "
+                f"WHERE t.trial_id IN ({_marks(page)})",
+                page,
+            ):
+                found[row["trial_id"]] = _trial(row, params[row["trial_id"]])
+        return [found[trial_id] for trial_id in ids if trial_id in found]
 
     def trial(self, study_id: int, number: int) -> TrialDetail:
         """One trial with all that is known about it. Raises BadInput if there is none."""
@@ -266,8 +345,8 @@ class Reader:
         )
         same = self._ask(
             "SELECT count(*) FROM hx_trial WHERE study_id = ? AND state = 'FAIL' "
-            "AND error_class IS ? AND error_message IS ?",
-            (study_id, row["error_class"], row["error_message"]),
+            "AND coalesce(error_class, '') = ? AND coalesce(error_message, '') = ?",
+            (study_id, row["error_class"] or "", row["error_message"] or ""),
         )
         return TrialDetail(
             trial=_trial(row, self._params([row["trial_id"]]).get(row["trial_id"], {})),
@@ -350,23 +429,78 @@ class Reader:
                 slot=row["slot"],
                 pid=row["pid"],
                 started_at=row["started_at"],
+                flag="frozen" if row["frozen_at"] is not None else row["flag"],
                 trial=None if row["number"] is None else f"{row['model']}#{row['number']}",
             )
             for row in rows
         ]
 
+    def history(self, study_id: int) -> list[dict[str, Any]]:
+        """Every trial as Optuna keeps it, with what its suggestion had seen: for replays."""
+        # States come first: what had finished by then has its parameters and values for good.
+        trials = {
+            row["trial_id"]: {**dict(row), "value": None, "params": {}, "reports": {}, "system": {}}
+            for row in self._ask(
+                "SELECT t.trial_id, t.number, CAST(t.state AS VARCHAR) AS state, "
+                "h.worker_id, h.retry_of, h.seen FROM trials t "
+                "LEFT JOIN hx_trial h ON h.trial_id = t.trial_id "
+                "WHERE t.study_id = ? ORDER BY t.number",
+                (study_id,),
+            )
+        }
+        for trial in trials.values():
+            trial["seen"] = json.loads(trial["seen"]) if trial["seen"] else None
+        for table, columns in _HISTORY.items():
+            for trial_id, key, value, kind in self._ask(
+                f"SELECT a.trial_id, {columns} FROM {table} a "
+                "JOIN trials t ON t.trial_id = a.trial_id WHERE t.study_id = ? ORDER BY 1, 2",
+                (study_id,),
+            ):
+                _fill(trials.get(trial_id), table, key, value, kind)
+        return list(trials.values())
 
-KNOWN_SCHEMA = 1
+
+_HISTORY = {
+    "trial_values": "a.objective, a.value, CAST(a.value_type AS VARCHAR)",
+    "trial_params": "a.param_name, a.param_value, a.distribution_json",
+    "trial_intermediate_values": "a.step, a.intermediate_value, "
+    "CAST(a.intermediate_value_type AS VARCHAR)",
+    "trial_system_attributes": "a.key, a.value_json, NULL",
+}
+"""What `Reader.history` asks for, by Optuna's tables: a name, a value, and what kind it is."""
+
+_ODD_NUMBERS = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}
+"""Numbers that Optuna keeps as a word, because not every database has them."""
+
+
+def _fill(trial: dict[str, Any] | None, table: str, key: Any, value: Any, kind: Any) -> None:
+    if trial is None:
+        return
+    if table == "trial_params":
+        trial["params"][key] = (value, kind)
+    elif table == "trial_system_attributes":
+        trial["system"][key] = json.loads(value)
+    elif table == "trial_values":
+        trial["value"] = _ODD_NUMBERS.get(kind, value)
+    else:
+        trial["reports"][key] = _ODD_NUMBERS.get(kind, value)
+
+
+NO_SPACE = "the disk is full: it goes on by itself when there is space"
+
+KNOWN_SCHEMA = 2
 """The newest step of `migrations.STEPS`, repeated here because that module needs SQLAlchemy."""
 
 
 def _experiment(
-    row: sqlite3.Row,
+    row: Any,
     studies: tuple[Study, ...],
     baselines: tuple[Baseline, ...],
     dataset: Dataset | None,
-    pid: int | None,
+    runner: tuple[int, str | None] | None,
+    trouble: str | None,
 ) -> Experiment:
+    pid, host = runner or (None, None)
     return Experiment(
         experiment_id=row["id"],
         name=row["name"],
@@ -387,19 +521,20 @@ def _experiment(
         failure=row["failure"],
         versions=json.loads(row["versions"]),
         runner_pid=pid,
+        runner_host=host,
+        trouble=trouble,
         studies=studies,
         baselines=baselines,
     )
 
 
 def _study(
-    row: sqlite3.Row,
-    tally: dict[str, int],
-    seconds: float,
-    best: tuple[int, float] | None,
-    median_s: float | None,
+    row: Any,
+    tally: Tally,
+    frozen: int = 0,
 ) -> Study:
-    counts = Counts(**tally, goal=row["goal"])
+    counts = Counts(**{w: tally.counts[s] for s, w in TRIAL_WORDS.items()}, goal=row["goal"])
+    best = tally.best
     closed = row["closed_at"] is not None
     state = study_state(
         want=row["want"],
@@ -408,6 +543,7 @@ def _study(
         ended_by=row["ended_by"],
         failure=row["failure"],
         closing=row["closing_worker"] is not None,
+        frozen=frozen,
     )
     opened = state in ("done", "stopped") and best and row["held_out_number"] == best[0]
     return Study(
@@ -422,12 +558,12 @@ def _study(
         best=Best(best[0], best[1], row["held_out_score"] if opened else None) if best else None,
         message=row["failure"] or row["ended_by"] or row["held_out_note"],
         openings=row["openings"],
-        train_s=seconds,
-        median_s=median_s,
+        train_s=tally.train_s,
+        median_s=tally.median_s,
     )
 
 
-def _trial(row: sqlite3.Row, params: dict[str, Any]) -> Trial:
+def _trial(row: Any, params: dict[str, Any]) -> Trial:
     error = None
     if row["error_class"] is not None:
         error = f"{row['error_class']}: {row['error_message'] or ''}".rstrip(": ")
@@ -451,21 +587,21 @@ def _trial(row: sqlite3.Row, params: dict[str, Any]) -> Trial:
 
 def _external(value: float, distribution_json: str) -> Any:
     """A parameter as its user wrote it, from Optuna's number and its distribution."""
-    distribution = json.loads(distribution_json)
-    kind, attributes = distribution["name"], distribution["attributes"]
-    if kind == "CategoricalDistribution":
-        return attributes["choices"][int(value)]
+    kind, choices = _distribution(distribution_json)
+    if choices is not None:
+        return choices[int(value)]
     return int(value) if kind.startswith("Int") else value
 
 
+@functools.lru_cache(maxsize=4096)
+def _distribution(distribution_json: str) -> tuple[str, list[Any] | None]:
+    """Its name, and the choices of a categorical one. Thousands of rows repeat a few of them."""
+    distribution = json.loads(distribution_json)
+    return distribution["name"], distribution["attributes"].get("choices")
+
+
 def _marks(values: Sequence[object]) -> str:
-    return ", ".join("?" * len(values))
-
-
-def _state_filter(states: Sequence[str]) -> tuple[str, list[str]]:
-    if not states:
-        return "", []
-    return f"AND t.state IN ({_marks(states)})", [OPTUNA_WORDS[word] for word in states]
+    return ", ".join("?" * len(values)) or "NULL"
 
 
 def _match(name: str, names: list[str], what: str) -> list[str]:

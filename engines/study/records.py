@@ -69,7 +69,9 @@ class Experiment:
     """One experiment with its studies, as it stands.
 
     runner_pid: the process that drives it now, or None; `is_orphaned` then says that it should
-    be running and nobody drives it. eta_s: seconds to go at the present pace, None if unknown.
+    be running and nobody drives it.
+    runner_host: its machine, where that is not this one. trouble: what its runner waits for, or
+    None. eta_s: seconds to go at the present pace, None if unknown.
     split: the description made when it was created. maximize: whether larger scores are better.
     """
 
@@ -94,6 +96,8 @@ class Experiment:
     runner_pid: int | None
     studies: tuple[Study, ...]
     baselines: tuple[Baseline, ...] = ()
+    runner_host: str | None = None
+    trouble: str | None = None
 
     @property
     def is_orphaned(self) -> bool:
@@ -202,10 +206,14 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A worker that runs now, and the trial in its hands: `<model>#<number>`, or None."""
+    """A worker that runs now, and the trial in its hands: `<model>#<number>`, or None.
+
+    flag: what is odd about it, or None.
+    """
 
     worker_id: int
     slot: int
     pid: int
     started_at: str
     trial: str | None
+    flag: str | None = None

@@ -12,14 +12,15 @@ transaction that reads first and writes later can't wait for a lock on SQLite, i
 from __future__ import annotations
 
 import contextlib
-import shutil
+import os
 import sqlite3
-import tempfile
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from engines.errors import StoreUnavailable, one_line
+from engines.study.surroundings import is_network, mount_of, require_local
 
 BUSY_TIMEOUT_MS = 30_000
 
@@ -50,15 +51,31 @@ def is_locked(error: BaseException) -> bool:
     return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
 
 
-def connect_to_write(path: Path) -> sqlite3.Connection:
+class StoreConnection(sqlite3.Connection):
+    """A connection that knows which file it opened: one deleted since is written in vain."""
+
+    path: Path = Path()
+    opened: tuple[int, int] | None = None
+
+    def require_in_place(self) -> None:
+        """Raise StoreUnavailable if the file was deleted or replaced by another one."""
+        if self.opened is not None and _identity(self.path) != self.opened:
+            raise StoreUnavailable(f"{self.path} was deleted or replaced while it was in use.")
+
+
+def connect_to_write(path: Path) -> StoreConnection:
     """A connection for orders and for the runner. The file must exist.
 
     Raises StoreUnavailable when it can't be opened.
     """
     if not path.is_file():
         raise StoreUnavailable(f"No store at {path}: start something with `hyperion-tui run`.")
+    require_local(path)
+    require_database(path)
+    opened = _identity(path)
     try:
-        connection = sqlite3.connect(path, isolation_level=None)
+        connection = sqlite3.connect(path, isolation_level=None, factory=StoreConnection)
+        connection.path, connection.opened = path, opened
         set_pragmas(connection)
     except sqlite3.Error as error:
         raise explain(error, path) from error
@@ -82,69 +99,164 @@ def writing(
     connection.execute("COMMIT")
 
 
-def connect_to_read(path: Path) -> sqlite3.Connection:
+class ReadConnection(StoreConnection):
+    """A connection that only reads.
+
+    note: what a person should know about this way of reading, or None. seen: what the files were
+    when it was opened, where it shows them as they were then and not as they are.
+    """
+
+    seen: tuple[int, ...] | None = None
+    note: str | None = None
+
+    def require_in_place(self) -> None:
+        """Raise StoreUnavailable if the file was deleted or replaced, or is no longer as shown."""
+        super().require_in_place()
+        if self.seen is not None and _state(self.path) != self.seen:
+            raise StoreUnavailable(f"{self.path} has changed since it was opened; open it again.")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file a path means now, or None."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """Changes when somebody writes the file or its log."""
+    found: list[int] = []
+    for each in (path, _wal_of(path)):
+        with contextlib.suppress(OSError):
+            facts = os.stat(each)
+            found += [facts.st_mtime_ns, facts.st_size]
+    return tuple(found)
+
+
+def _wal_of(path: Path) -> Path:
+    return path.with_name(path.name + "-wal")
+
+
+def connect_to_read(path: Path) -> ReadConnection:
     """A read-only connection that no write of anybody can disturb.
 
     In a folder that can't be written a clean WAL file has no -shm and read-only opening fails:
     then the file is read as immutable if nothing waits in its -wal, and from a private copy
-    otherwise. Raises StoreUnavailable if the file is missing, no store, or unreadable.
+    otherwise; `note` says so. On a network file system only a file that nobody has open is read.
+    Raises StoreUnavailable if the file is missing, no store, or unreadable.
     """
     if path.is_dir():
         raise StoreUnavailable(f"{path} is a folder, not a store: name a file in it.")
-    if not path.exists():
+    opened = _identity(path)
+    if opened is None:
         raise StoreUnavailable(f"No store at {path}: start something with `hyperion-tui run`.")
     try:
         require_database(path)
-    except OSError as error:
+        connection = _open_somehow(path)
+    except (sqlite3.Error, OSError) as error:
         raise explain(error, path) from error
-    try:
-        return _open_read_only(f"{path.as_uri()}?mode=ro")
-    except sqlite3.OperationalError as error:
-        wal = path.with_name(path.name + "-wal")
-        try:
-            if wal.exists() and wal.stat().st_size:
-                return _open_copy(path, wal)
-            return _open_read_only(f"{path.as_uri()}?mode=ro&immutable=1")
-        except (sqlite3.Error, OSError):
-            raise explain(error, path) from error
-    except sqlite3.Error as error:
-        raise explain(error, path) from error
-
-
-def require_database(path: Path) -> None:
-    """Raise StoreUnavailable for a file too short to be a database.
-
-    SQLite itself takes a file of a few bytes for an empty one, and would write over it; longer
-    ones it refuses by itself.
-    """
-    # Never open the file for this: closing it again drops every lock that SQLite holds on it in
-    # this process, and another one may then delete the -wal under us. No database is below 512.
-    if 0 < path.stat().st_size < 512:
-        raise explain(sqlite3.DatabaseError("file is not a database"), path)
-
-
-def _open_read_only(uri: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
-    connection.row_factory = sqlite3.Row
-    connection.execute("PRAGMA busy_timeout = 2000")
-    # The first read is what fails on a file that is no database or can't be mapped.
-    connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
+    connection.path, connection.opened = path, opened
     return connection
 
 
-def _open_copy(path: Path, wal: Path) -> sqlite3.Connection:
+def _open_somehow(path: Path) -> ReadConnection:
+    mount = mount_of(path)
+    if mount is not None and is_network(mount):
+        if _has_wal(path):
+            require_local(path)
+        return _open_at_rest(path, f"it lies on a network file system ({mount.kind})")
+    try:
+        return _open_read_only(f"{path.as_uri()}?mode=ro")
+    except sqlite3.OperationalError as error:
+        try:
+            why = "its folder can't be written"
+            return _open_copy(path, why) if _has_wal(path) else _open_at_rest(path, why)
+        except (sqlite3.Error, OSError):
+            raise error from None
+
+
+def _has_wal(path: Path) -> bool:
+    """Whether somebody has the file open, or left without closing it."""
+    with contextlib.suppress(OSError):
+        return os.stat(_wal_of(path)).st_size > 0
+    return False
+
+
+def _open_at_rest(path: Path, why: str) -> ReadConnection:
+    """A file that nobody writes, without a lock."""
+    seen = _state(path)
+    connection = _open_read_only(f"{path.as_uri()}?mode=ro&immutable=1")
+    connection.seen = seen
+    connection.note = f"{path} is only looked at: {why}"
+    return connection
+
+
+def require_database(path: Path) -> None:
+    """Raise StoreUnavailable for what is no file, too short to be a database, or cut in a page.
+
+    SQLite itself takes a file of a few bytes for an empty one, and would write over it; it does
+    not miss a part of the last page, but whole pages. It would wait for ever for a pipe.
+    """
+    # Never open the file for this: closing it again drops every lock that SQLite holds on it in
+    # this process, and another one may then delete the -wal under us. No database is below 512.
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise StoreUnavailable(f"{path} is a device or a pipe, not a store: name a file.")
+    # While somebody writes, or died of it, what is missing here is still in the log.
+    cut = found.st_size % 512 != 0 and not _has_wal(path)
+    if 0 < found.st_size < 512 or cut:
+        raise explain(sqlite3.DatabaseError("file is not a database"), path)
+
+
+def _open_read_only(uri: str) -> ReadConnection:
+    connection = sqlite3.connect(
+        uri, uri=True, isolation_level=None, check_same_thread=False, factory=ReadConnection
+    )
+    try:
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA busy_timeout = 2000")
+        # The first read is what fails on a file that is no database or can't be mapped.
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+COPIES = 5
+"""How often a copy is tried while the one who writes moves the log into the file."""
+
+
+def _open_copy(path: Path, why: str) -> ReadConnection:
+    """The file and its log as they are now, in memory."""
+    import shutil  # a runner, which is to stay small, never comes here
+    import tempfile
+
     folder = Path(tempfile.mkdtemp(prefix="hyperion-read-"))
     try:
-        shutil.copy(path, folder / path.name)
-        shutil.copy(wal, folder / wal.name)
-        connection = sqlite3.connect(folder / path.name, isolation_level=None)
-        connection.row_factory = sqlite3.Row
-        memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-        connection.backup(memory)
-        connection.close()
+        for _ in range(COPIES):
+            # Lines that are added to the log meanwhile are whole or ignored. A change of the file
+            # itself is not: its pages would be newer than those of the log.
+            seen, before = _state(path), os.stat(path)
+            for source in (path, _wal_of(path)):
+                shutil.copyfile(source, folder / source.name)
+            after = os.stat(path)
+            if (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size):
+                break
+        else:
+            raise sqlite3.OperationalError("database is locked by a writer that is never at rest")
+        with contextlib.closing(sqlite3.connect(folder / path.name)) as copy:
+            memory = sqlite3.connect(
+                ":memory:", isolation_level=None, check_same_thread=False, factory=ReadConnection
+            )
+            copy.backup(memory)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     memory.row_factory = sqlite3.Row
+    memory.seen = seen
+    memory.note = f"{path} is read from a private copy, as it was when opened: {why}"
     return memory
 
 

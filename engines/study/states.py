@@ -50,13 +50,14 @@ def study_state(
     ended_by: str | None,
     failure: str | None,
     closing: bool = False,
+    frozen: int = 0,
 ) -> str:
     """The state of one study.
 
     want: the order, one of run, pause, stop, cancel. closed: whether its end is settled (the
     held-out score was opened, or can't be). ended_by: why it ended before its goal (time,
     patience), or None. failure: why it can't go on, or None. closing: whether a worker is
-    settling its end now.
+    settling its end now. frozen: running trials whose processes were stopped where they are.
     """
     busy = bool(counts.running) or (closing and not closed)
     if failure is not None:
@@ -65,7 +66,7 @@ def study_state(
         return "pausing" if busy else "cancelled"
     if want == "pause" and not closed:
         # A pause also holds back the settling of an end that was reached meanwhile.
-        return "pausing" if busy else "paused"
+        return "pausing" if busy and frozen < counts.running + int(closing) else "paused"
     if counts.reached or ended_by is not None:
         return "done" if closed else "running"
     if want == "stop":

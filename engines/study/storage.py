@@ -1,47 +1,64 @@
-"""Optuna's RDB storage with what SQLite needs to be safe for parallel work.
+"""Optuna's storage on Optuna's own tables, made for many processes on one SQLite file.
 
-* WAL, a busy timeout and patience beyond it, so that a stopped lock holder kills nobody;
-* write transactions that begin IMMEDIATE, reads that take no lock;
+* one writer at a time, reads that take no lock (`engines.study.database`);
 * a trial is claimed and ended conditionally, so none runs twice, and a worker that has lost its
   trial can't overwrite the one who has it now;
-* our row of a trial is written in the transaction that writes Optuna's, and the commit that
-  ends a trial is fsynced: an acknowledged trial survives a power cut.
+* our row of a trial is written in the transaction that writes Optuna's;
+* a trial costs its creation, its parameters, and its end, which alone is fsynced: what was
+  acknowledged survives a power cut (`engines.study.pending`);
+* finished trials are read once (`engines.study.history`).
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
-import functools
+import copy
 import json
-import sqlite3
-import threading
-from collections.abc import Callable, Container, Iterator, Sequence
+import os
+import time
+import uuid
+import weakref
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
-import sqlalchemy
-from optuna.storages import RDBStorage
-from optuna.storages._rdb import models
-from optuna.storages._rdb.storage import _create_scoped_session
+from optuna.distributions import (
+    BaseDistribution,
+    check_distribution_compatibility,
+    distribution_to_json,
+)
+from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
+from optuna.storages import BaseStorage
+from optuna.storages._base import DEFAULT_STUDY_NAME_PREFIX
+from optuna.study import StudyDirection
+from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import event
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 
 from engines.clock import utc_now
-from engines.errors import HyperionError, StoreUnavailable
+from engines.errors import HyperionError
+from engines.study import rows
+from engines.study.database import Database
 from engines.study.events import trial_ended
-from engines.study.frozen import read_trials
+from engines.study.frozen import distribution_of, trials_by_id
+from engines.study.history import History
 from engines.study.location import Location
-from engines.study.sqlite import begin_immediate, set_pragmas
-from engines.study.tables import EventRow, StudyRow, TrialRow
+from engines.study.pending import Notes, OwnTrial, WriteBehind
 
-PATIENCE_S = 600.0
-"""How long a worker waits for the write lock beyond the busy timeout before it gives up."""
+T = TypeVar("T")
+
+ASK_EVERY_S = 0.1
+"""Between two looks at the orders by a trial that reports more often than that."""
 
 
 class TrialTaken(HyperionError):
     """The trial is no longer held by this worker: another one has it, or it has ended."""
+
+
+class TrialInterrupted(BaseException):
+    """An order interrupts the trial at a report; no `except Exception` of an objective stops it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,270 +79,446 @@ class Ending:
     error_traceback: str | None = None
     served_from: int | None = None
 
-
-class _Mode(threading.local):
-    """How the next transaction of this thread begins."""
-
-    reading = False
-    durable = False
-
-
-def connect(path: str) -> sqlite3.Connection:
-    """A connection whose transactions are ours. The path means itself, `?` and `%` included."""
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    set_pragmas(connection)
-    return connection
+    def columns(self) -> dict[str, Any]:
+        """The columns of our row that this fills; what is unknown keeps what it had."""
+        known = {name: getattr(self, name) for name in Ending.__slots__}
+        if self.metrics is not None:
+            known["metrics"] = json.dumps(self.metrics)
+        return {name: value for name, value in known.items() if value is not None}
 
 
-class HyperionStorage(RDBStorage):
-    """Optuna's storage over one prepared SQLite file, for many processes at once.
+@dataclass(frozen=True, slots=True)
+class StudyFacts:
+    """What never changes about a study. experiment_id is None for one that is not ours."""
+
+    name: str
+    directions: tuple[StudyDirection, ...]
+    experiment_id: int | None
+
+
+class HyperionStorage(BaseStorage):
+    """Optuna's storage over one prepared store, for many processes and threads at once.
 
     Promises, each of them tested: a WAITING trial is claimed by one process only; a trial ends
-    once; creation, claim and end write Optuna's row and ours or neither; reading takes no lock.
-    The file must have been prepared by `engines.study.store`.
+    once; creation, claim and end write Optuna's row and ours or neither; reading takes no lock;
+    a finished trial is durable when the call that ended it returns, with all that was noted of it.
+    The store must have been prepared by `engines.study.store`.
     """
 
     def __init__(self, location: Location) -> None:
         self.location = location
-        self._endings: dict[int, Ending] = {}
-        self._holders: dict[int, int] = {}
-        super().__init__(
-            "sqlite://",
-            engine_kwargs={
-                "creator": functools.partial(connect, str(location.path)),
-                "poolclass": sqlalchemy.pool.QueuePool,
-            },
-            skip_compatibility_check=True,
-            skip_table_creation=True,
-        )
-        self._mode = _Mode()
-        event.listen(self.engine, "begin", self._begin)
-        try:
-            # It opens a second connection inside a session: with a lock it would wait for itself.
-            with self.reading():
-                self._version_manager.check_table_schema_compatibility()
-        except RuntimeError as error:
-            raise StoreUnavailable(f"{location.path}: {error}") from error
+        self.database = Database(location)
+        self._own: dict[int, OwnTrial] = {}
+        self._histories: dict[int, History] = {}
+        self._facts: dict[int, StudyFacts] = {}
+        self._behind = WriteBehind(self._flush)
+        _LIVING.add(self)
+        # Whoever forgets to close it leaves no connection open behind it.
+        weakref.finalize(self, self.database.close)
 
-    def __getstate__(self) -> dict[Any, Any]:
+    def __getstate__(self) -> dict[str, Any]:
         return {"location": self.location}
 
-    def __setstate__(self, state: dict[Any, Any]) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["location"])  # type: ignore[misc]
 
-    @staticmethod
-    def _fill_storage_url_template(template: str) -> str:
-        return template
+    def flush(self, trial_id: int | None = None) -> None:
+        """Write what is noted of one own trial, or of all, now. Raises TrialTaken if it is lost."""
+        chosen = list(self._own.values()) if trial_id is None else [self._own.get(trial_id)]
+        for own in chosen:
+            if own is not None:
+                self._flush(own)
+                if own.taken is not None:
+                    raise own.taken
 
-    # -- transactions ----------------------------------------------------------------------
+    def close(self) -> None:
+        """Write what is left and close the connections; the storage can still be used."""
+        with contextlib.suppress(TrialTaken):
+            self.flush()
+        self.database.close()
 
-    def _begin(self, connection: sqlalchemy.Connection) -> None:
-        raw = connection.connection.driver_connection
-        assert isinstance(raw, sqlite3.Connection)
-        if self._mode.reading:
-            raw.execute("BEGIN")
-            return
-        # Ignored inside a transaction, so it comes before BEGIN. It costs microseconds.
-        raw.execute(f"PRAGMA synchronous = {'FULL' if self._mode.durable else 'NORMAL'}")
-        begin_immediate(raw, PATIENCE_S)
+    def remove_session(self) -> None:
+        self.close()
 
-    @contextlib.contextmanager
-    def transaction(self, *, durable: bool = False) -> Iterator[Session]:
-        """One write transaction on both sets of tables; `durable` ones are fsynced."""
-        before = self._mode.durable
-        self._mode.durable = durable
+    # -- studies -----------------------------------------------------------------------------
+
+    def create_new_study(
+        self, directions: Sequence[StudyDirection], study_name: str | None = None
+    ) -> int:
+        name = f"{DEFAULT_STUDY_NAME_PREFIX}{uuid.uuid4()}" if study_name is None else study_name
         try:
-            with _create_scoped_session(self.scoped_session) as session:
-                yield session
-        finally:
-            self._mode.durable = before
+            return self.database.write(lambda c: rows.add_study(c, name, directions), durable=True)
+        except IntegrityError as error:
+            raise DuplicatedStudyError(f"The study `{name}` exists.") from error
 
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[None]:
-        """Transactions inside take no write lock."""
-        before = self._mode.reading
-        self._mode.reading = True
-        try:
-            yield
-        finally:
-            self._mode.reading = before
+    def delete_study(self, study_id: int) -> None:
+        self.database.write(lambda c: rows.delete_study(c, study_id), durable=True)
+        self._facts.pop(study_id, None)
+        self._histories.pop(study_id, None)
+        for own in [t for t in self._own.values() if t.study_id == study_id]:
+            self._let_go(own)
 
-    # -- reading trials: plain statements, because the object mapper was a third of a trial ----
+    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+        self._set_study_attr(study_id, "user", key, json.dumps(value))
 
-    def get_trial(self, trial_id: int) -> FrozenTrial:
-        found = self._read("trial_id = ?", (trial_id,))
-        if not found:
-            raise KeyError(models.NOT_FOUND_MSG)
-        return found[0]
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        self._set_study_attr(study_id, "system", key, json.dumps(value))
 
-    def _get_trials(
-        self,
-        study_id: int,
-        states: Container[TrialState] | None,
-        included_trial_ids: set[int],
-        trial_id_greater_than: int,
-    ) -> list[FrozenTrial]:
-        older = sorted(i for i in included_trial_ids if i <= trial_id_greater_than)
-        found = self._read(
-            "study_id = ? AND (trial_id > ? OR trial_id IN (SELECT value FROM json_each(?)))",
-            (study_id, trial_id_greater_than, json.dumps(older)),
+    def _set_study_attr(self, study_id: int, kind: str, key: str, as_json: str) -> None:
+        self.database.write(
+            lambda c: rows.set_study_attr(c, study_id, kind, key, as_json), durable=True
         )
-        if not found and trial_id_greater_than < 0:
-            self.get_study_name_from_id(study_id)  # raises KeyError for a study that is gone
-        return found if states is None else [t for t in found if t.state in states]
 
-    def _read(self, where: str, values: Sequence[Any]) -> list[FrozenTrial]:
-        with contextlib.closing(self.engine.raw_connection()) as connection:
-            raw = connection.driver_connection
-            assert isinstance(raw, sqlite3.Connection)
-            return read_trials(raw, where, values)
+    def get_study_id_from_name(self, study_name: str) -> int:
+        for study_id, facts in list(self._facts.items()):
+            if facts.name == study_name:
+                return study_id
+        return self.database.read(lambda c: rows.study_id(c, study_name))
 
-    # -- trials ----------------------------------------------------------------------------
+    def get_study_name_from_id(self, study_id: int) -> str:
+        return self._study(study_id).name
 
-    def attach(self, trial_id: int, ending: Ending) -> None:
-        """Keep `ending` for the transaction that will end this trial."""
-        self._endings[trial_id] = ending
+    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
+        return list(self._study(study_id).directions)
 
-    def hold(self, trial_id: int, worker_id: int) -> None:
-        """This process runs the trial as `worker_id`: it can end it only while it holds it."""
-        self._holders[trial_id] = worker_id
+    def _study(self, study_id: int) -> StudyFacts:
+        """What is known of a study. Raises KeyError if there is none."""
+        if study_id not in self._facts:
+            self._facts[study_id] = StudyFacts(
+                *self.database.read(lambda c: rows.study_facts(c, study_id))
+            )
+        return self._facts[study_id]
 
-    def _get_prepared_new_trial(
-        self, study_id: int, template_trial: FrozenTrial | None, session: Session
-    ) -> models.TrialModel:
-        trial = super()._get_prepared_new_trial(study_id, template_trial, session)
-        row = _new_row(trial)
-        if template_trial is not None and len(template_trial.values or ()) == 1:
-            row.value = template_trial.values[0]
-        session.add(row)
-        return trial
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        return self.database.read(lambda c: rows.study_attrs(c, study_id, "user"))
+
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        return self.database.read(lambda c: rows.study_attrs(c, study_id, "system"))
+
+    def get_all_studies(self) -> list[FrozenStudy]:
+        return self.database.read(rows.all_studies)
+
+    # -- the life of a trial -------------------------------------------------------------------
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        durable = template_trial is not None and template_trial.state.is_finished()
+
+        def work(connection: Connection) -> FrozenTrial:
+            rows.require_study(connection, study_id)
+            rows.meet_foreign_trials(connection)
+            return rows.add_trial(connection, study_id, template_trial)
+
+        trial = self.database.write(work, durable=durable)
+        if template_trial is None:
+            self.take(study_id, trial, None)
+        return trial._trial_id
+
+    def take(self, study_id: int, trial: FrozenTrial, holder: int | None) -> None:
+        """Note that a RUNNING trial is in the hands of this process: of the worker `holder`."""
+        self._own[trial._trial_id] = OwnTrial(study_id, trial, holder)
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
-        if state == TrialState.RUNNING:
-            return self._claim_waiting(trial_id)
-        with self.transaction(durable=state.is_finished()) as session:
-            trial: Any = models.TrialModel.find_or_raise_by_id(trial_id, session)
-            self.check_trial_is_updatable(trial_id, trial.state)
-            row = self._held_row(session, trial)
-            for objective, value in enumerate(values or ()):
-                self._set_trial_value_without_commit(session, trial, objective, value)
-            trial.state = state
-            row.state = state.name
-            if state.is_finished():
-                trial.datetime_complete = datetime.now()
-                self._write_ending(session, row, values)
-        self._endings.pop(trial_id, None)
-        self._holders.pop(trial_id, None)
+        if state.is_finished():
+            self.end_trial(trial_id, state, values, Ending())
+            return True
+        if state == TrialState.WAITING:
+            self._put_back(trial_id)
+            return True
+        if trial_id in self._own:
+            return False  # it is running already
+        claimed = self.database.write(lambda c: self._claim_waiting(c, trial_id))
+        if claimed is None:
+            return False
+        self.take(*claimed, None)
         return True
 
-    def _claim_waiting(self, trial_id: int) -> bool:
-        """WAITING -> RUNNING for one caller only; False for everybody else."""
-        with self.transaction() as session:
-            trial: Any = models.TrialModel.find_or_raise_by_id(trial_id, session)
-            self.check_trial_is_updatable(trial_id, trial.state)
-            return self.take_waiting(session, trial_id) is not None
+    def _claim_waiting(
+        self, connection: Connection, trial_id: int
+    ) -> tuple[int, FrozenTrial] | None:
+        claimed = rows.claim_waiting(connection, trial_id, None)
+        if claimed is None:
+            _, state = rows.study_and_state(connection, trial_id)
+            self.check_trial_is_updatable(trial_id, TrialState[state])
+        return claimed
 
-    def take_waiting(self, session: Session, trial_id: int) -> TrialRow | None:
-        """Claim a queued trial by one conditional UPDATE, inside the caller's transaction."""
-        now = datetime.now(UTC).replace(tzinfo=None)
-        result = session.execute(
-            sqlalchemy.update(models.TrialModel)
-            .where(
-                models.TrialModel.trial_id == trial_id,
-                models.TrialModel.state == TrialState.WAITING,
-            )
-            .values(state=TrialState.RUNNING, _datetime_start_utc=now)
-            .execution_options(synchronize_session=False)
-        )
-        if result.rowcount == 0:  # type: ignore[attr-defined]
-            return None
-        session.expire_all()
-        self._holders.pop(trial_id, None)  # of an earlier attempt, which was put back
-        row = self._held_row(session, models.TrialModel.find_or_raise_by_id(trial_id, session))
-        row.state = "RUNNING"
-        row.started_at = utc_now()
-        return row
-
-    def _held_row(self, session: Session, trial: Any) -> TrialRow:
-        """Our row of a trial, made now if stock Optuna created the trial.
-
-        Raises TrialTaken if this process claimed the trial and no longer holds it.
-        """
-        row = session.get(TrialRow, trial.trial_id)
-        if row is None:
-            row = _new_row(trial)
-            session.add(row)
-        holder = self._holders.get(trial.trial_id)
-        if holder is not None and row.worker_id != holder:
-            raise TrialTaken(f"Trial {trial.number} was given to another worker.")
-        return row
-
-    def _write_ending(
-        self, session: Session, row: TrialRow, values: Sequence[float] | None
+    def end_trial(
+        self,
+        trial_id: int,
+        state: TrialState,
+        values: Sequence[float] | None,
+        ending: Ending,
     ) -> None:
-        row.value = float(values[0]) if values is not None and len(values) == 1 else None
-        row.finished_at = utc_now()
-        ending = self._endings.get(row.trial_id, Ending())
-        for name in Ending.__slots__:
-            value = getattr(ending, name)
-            if value is not None:
-                setattr(row, name, value)
-        study = session.get(StudyRow, row.study_id)
-        if study is not None:
-            session.add(
-                EventRow(
-                    at=row.finished_at,
-                    experiment_id=study.experiment_id,
-                    study_id=row.study_id,
-                    trial_number=row.number,
-                    **trial_ended(row.state, row.value, row.duration_s, ending),
-                )
+        """End a RUNNING trial, with all that is noted of it, in one durable transaction.
+
+        values: one for each direction, or None. Raises KeyError if there is no such trial,
+        UpdateFinishedTrialError if it has ended, TrialTaken if this process had claimed it and
+        has lost it since.
+        """
+        own = self._own.get(trial_id)
+        if own is None:
+            study_id, _ = self.database.read(lambda c: rows.study_and_state(c, trial_id))
+            self._write_end(study_id, trial_id, None, state, values, ending, Notes())
+            return
+        with own.writing:
+            self._behind.drop(own)
+            notes = own.take_notes()
+            try:
+                if own.taken is not None:
+                    raise own.taken
+                self._write_end(own.study_id, trial_id, own.holder, state, values, ending, notes)
+            except (TrialTaken, UpdateFinishedTrialError, KeyError):
+                self._let_go(own)
+                raise
+            except BaseException:
+                own.give_back(notes)
+                raise
+            self._let_go(own)
+
+    def _write_end(
+        self,
+        study_id: int,
+        trial_id: int,
+        holder: int | None,
+        state: TrialState,
+        values: Sequence[float] | None,
+        ending: Ending,
+        notes: Notes,
+    ) -> None:
+        facts = self._study(study_id)
+        score = float(values[0]) if values is not None and len(values) == 1 else None
+
+        def work(connection: Connection) -> None:
+            at = utc_now()
+            number = rows.end_trial(connection, trial_id, state.name)
+            if number is None:
+                self._refuse(connection, trial_id)
+            columns = {**notes.columns, **ending.columns(), "state": state.name}
+            columns |= {"value": score, "finished_at": at}
+            if not rows.update_own_row(connection, trial_id, holder, columns):
+                if holder is not None:
+                    raise TrialTaken("The trial was given to another worker.")
+                rows.adopt_foreign_trials(connection)  # stock Optuna created it
+                rows.update_own_row(connection, trial_id, None, columns)
+            rows.write_notes(connection, trial_id, notes)
+            rows.write_values(connection, trial_id, values or ())
+            if facts.experiment_id is not None:
+                event = trial_ended(state.name, score, ending.duration_s, ending)
+                rows.add_event(connection, facts.experiment_id, study_id, number, at, **event)
+
+        self.database.write(work, durable=True)
+
+    def _put_back(self, trial_id: int) -> None:
+        """RUNNING -> WAITING, as Optuna's interface allows it."""
+        own = self._own.get(trial_id)
+        if own is not None:
+            self._flush(own)
+            self._let_go(own)
+
+        def work(connection: Connection) -> None:
+            if not rows.put_back(connection, trial_id):
+                self._refuse(connection, trial_id)
+
+        self.database.write(work)
+
+    def _refuse(self, connection: Connection, trial_id: int) -> None:
+        """Say why a trial that was thought to be RUNNING can't be changed."""
+        _, state = rows.study_and_state(connection, trial_id)
+        self.check_trial_is_updatable(trial_id, TrialState[state])
+        raise TrialTaken(f"Trial {trial_id} was put back into the queue.")
+
+    def _let_go(self, own: OwnTrial) -> None:
+        self._behind.drop(own)
+        self._own.pop(own.trial_id, None)
+
+    # -- what is noted of a trial --------------------------------------------------------------
+
+    def set_trial_param(
+        self,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: BaseDistribution,
+    ) -> None:
+        own = self._own.get(trial_id)
+        if own is not None:
+            self._check_distribution(own.study_id, param_name, distribution)
+            own.set_param(param_name, param_value_internal, distribution)
+            self._noted(own)
+            return
+        study_id, state = self.database.read(lambda c: rows.study_and_state(c, trial_id))
+        self.check_trial_is_updatable(trial_id, TrialState[state])
+        self._check_distribution(study_id, param_name, distribution)
+        described = distribution_to_json(distribution)
+        notes = Notes(params={param_name: (param_value_internal, described)})
+        self._write_through(trial_id, notes)
+
+    def _check_distribution(self, study_id: int, name: str, distribution: BaseDistribution) -> None:
+        """Raise ValueError if the study has used the name with another kind of distribution."""
+        known = self._history(study_id).distributions
+        if name not in known:
+            found = self.database.read(lambda c: rows.distribution(c, study_id, name))
+            known[name] = distribution if found is None else distribution_of(found)
+        check_distribution_compatibility(known[name], distribution)
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        self._set_trial_attr(trial_id, "user", key, json.dumps(value))
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        self._set_trial_attr(trial_id, "system", key, json.dumps(value))
+
+    def _set_trial_attr(self, trial_id: int, kind: str, key: str, as_json: str) -> None:
+        own = self._own.get(trial_id)
+        if own is None:
+            note = {key: as_json}
+            self._write_through(
+                trial_id, Notes(user=note) if kind == "user" else Notes(system=note)
             )
+            return
+        (own.set_user_attr if kind == "user" else own.set_system_attr)(key, as_json)
+        self._noted(own)
+
+    def set_trial_intermediate_value(
+        self, trial_id: int, step: int, intermediate_value: float
+    ) -> None:
+        own = self._own.get(trial_id)
+        if own is None:
+            self._write_through(trial_id, Notes(reports={step: intermediate_value}))
+            return
+        own.set_report(step, intermediate_value)
+        self._noted(own)
+        if own.interruptible and self._is_to_stop(own):
+            raise TrialInterrupted
+
+    def let_interrupt(self, trial_id: int) -> None:
+        """From now on an order to pause or stop interrupts this trial at a report."""
+        own = self._own.get(trial_id)
+        if own is not None and own.holder is not None:
+            own.interruptible = True
+
+    def _is_to_stop(self, own: OwnTrial) -> bool:
+        now = time.monotonic()
+        if now - own.asked_at < ASK_EVERY_S:
+            return False
+        own.asked_at = now
+        return self.database.read(lambda c: rows.want(c, own.study_id)) != "run"
+
+    def let_go(self, trial_id: int) -> None:
+        """Write what is noted of an own trial and hand it over: it stays RUNNING for its holder."""
+        self.flush(trial_id)
+        own = self._own.get(trial_id)
+        if own is not None:
+            self._let_go(own)
+
+    def experiment_of(self, study_id: int) -> int | None:
+        """The experiment of a study, or None for one that is not ours. Raises KeyError."""
+        return self._study(study_id).experiment_id
+
+    def note(self, trial_id: int, **columns: Any) -> None:
+        """Note columns of our own row of a trial in the hands of this process."""
+        self._own[trial_id].set_columns(columns)
+
+    def _noted(self, own: OwnTrial) -> None:
+        if own.taken is not None:
+            raise own.taken
+        self._behind.wake(own)
+
+    def _flush(self, own: OwnTrial) -> None:
+        """Write the notes of an own trial; if it is lost, remember that for who runs it."""
+        with own.writing:
+            notes = own.take_notes()
+            if not notes or own.taken is not None or own.trial_id not in self._own:
+                return
+
+            def work(connection: Connection) -> None:
+                if not rows.touch(connection, own.trial_id, own.holder, notes.columns):
+                    raise TrialTaken(f"Trial {own.number} was given to another worker.")
+                rows.write_notes(connection, own.trial_id, notes)
+
+            try:
+                self.database.write(work)
+            except TrialTaken as taken:
+                own.taken = taken
+            except BaseException:
+                own.give_back(notes)
+                raise
+            own.written_at = time.monotonic()
+
+    def _write_through(self, trial_id: int, notes: Notes) -> None:
+        """Write notes about a trial that is not in the hands of this process."""
+
+        def work(connection: Connection) -> None:
+            _, state = rows.study_and_state(connection, trial_id)
+            self.check_trial_is_updatable(trial_id, TrialState[state])
+            rows.write_notes(connection, trial_id, notes)
+
+        self.database.write(work)
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def _history(self, study_id: int) -> History:
+        return self._histories.setdefault(study_id, History())
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        own = self._own.get(trial_id)
+        if own is not None:
+            return own.frozen()
+        for history in list(self._histories.values()):
+            if trial_id in history.finished:
+                return history.finished[trial_id]
+        found = self.database.read(lambda c: trials_by_id(c, [trial_id]))
+        if not found:
+            raise KeyError(f"There is no trial with the id {trial_id}.")
+        return found[0]
+
+    def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
+        for own in list(self._own.values()):
+            if (own.study_id, own.number) == (study_id, trial_number):
+                return own.trial_id
+        return self.database.read(lambda c: rows.trial_id(c, study_id, trial_number))
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        self._study(study_id)
+        history = self._history(study_id)
+        with history.lock:
+            own = [t for t in list(self._own.values()) if t.study_id == study_id]
+            mine = {t.trial_id: t.frozen() for t in own}
+            unfinished = self.database.read(lambda c: history.read(c, study_id, mine))
+            found = [t for t in unfinished if t._trial_id not in mine] + list(mine.values())
+            if states is None or any(state in states for state in _FINISHED):
+                found += history.finished.values()
+        if states is not None:
+            found = [t for t in found if t.state in states]
+        found.sort(key=lambda t: t.number)
+        return copy.deepcopy(found) if deepcopy else found
 
 
-def _new_row(trial: Any) -> TrialRow:
-    running = trial.state == TrialState.RUNNING
-    return TrialRow(
-        trial_id=trial.trial_id,
-        study_id=trial.study_id,
-        number=trial.number,
-        state=trial.state.name,
-        started_at=utc_now() if running else None,
-        requeues=0,
-        crashes=0,
-    )
+_FINISHED = tuple(state for state in TrialState if state.is_finished())
+
+_LIVING: weakref.WeakSet[HyperionStorage] = weakref.WeakSet()
 
 
-_READS = (
-    "get_study_id_from_name",
-    "get_study_name_from_id",
-    "get_study_directions",
-    "get_study_user_attrs",
-    "get_study_system_attrs",
-    "get_all_studies",
-    "get_all_trials",
-    "get_trial_param",
-    "get_trial_user_attrs",
-    "get_trial_system_attrs",
-    "get_trial_id_from_study_id_trial_number",
-    "get_best_trial",
-    "_get_best_trial_id",
-    "get_current_version",
-)
+@atexit.register
+def _write_what_is_left() -> None:
+    """An ordinary end of the process loses nothing that was noted."""
+    for storage in list(_LIVING):
+        with contextlib.suppress(Exception):
+            storage.flush()
 
 
-def _without_lock(name: str) -> Callable[..., Any]:
-    method = getattr(RDBStorage, name)
-
-    @functools.wraps(method)
-    def read(self: HyperionStorage, *args: Any, **kwargs: Any) -> Any:
-        with self.reading():
-            return method(self, *args, **kwargs)
-
-    return read
+def _start_afresh() -> None:
+    """In a forked child: its parent's connections, trials and threads are not its own."""
+    for storage in list(_LIVING):
+        storage.database.forget()
+        storage._own = {}
+        storage._histories = {}
+        storage._behind = WriteBehind(storage._flush)
 
 
-for _name in _READS:
-    setattr(HyperionStorage, _name, _without_lock(_name))
+os.register_at_fork(after_in_child=_start_afresh)

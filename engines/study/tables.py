@@ -12,8 +12,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, Index, MetaData, UniqueConstraint, text
+from sqlalchemy import JSON, BigInteger, Index, MetaData, UniqueConstraint, false, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+QUEUED: dict[str, Any] = {f"{d}_where": text("state = 'WAITING'") for d in ("sqlite", "postgresql")}
+HELD: dict[str, Any] = {f"{d}_where": text("state = 'RUNNING'") for d in ("sqlite", "postgresql")}
 
 
 class HyperionTable(DeclarativeBase):
@@ -89,6 +92,7 @@ class StudyRow(HyperionTable):
     openings: how often the held-out part was opened for this study.
     rules_from: the trial number from which stopping rules count, set when a study that had
     ended is told to go on; None is the first.
+    want_frozen: a pause that stops the processes where they are, instead of waiting or killing.
     """
 
     __tablename__ = "hx_study"
@@ -102,6 +106,7 @@ class StudyRow(HyperionTable):
     goal: Mapped[int | None]
     want: Mapped[str] = mapped_column(default="run")
     want_now: Mapped[bool] = mapped_column(default=False)
+    want_frozen: Mapped[bool] = mapped_column(default=False, server_default=false())
     ended_by: Mapped[str | None]
     failure: Mapped[str | None]
     closing_worker: Mapped[int | None]
@@ -118,20 +123,24 @@ class TrialRow(HyperionTable):
 
     state, value and number are copies of Optuna's, written in the same transaction.
     worker_id: who holds the trial while it is RUNNING; who ran it afterwards.
-    crashes: how often its process died of its own accord; requeues: how often it was put back.
+    crashes: how often its process died of its own accord; requeues: how often it was put back;
+    memory_kills: how often it died because the machine's memory ran out.
+    seen: which other trials its suggestion knew, see `engines.search.seen`.
     """
 
     __tablename__ = "hx_trial"
     __table_args__ = (
         UniqueConstraint("study_id", "number", name="hx_trial_number"),
-        # Counting and adding up seconds by state reads this index alone.
-        Index("hx_trial_state", "study_id", "state", "duration_s"),
-        Index("hx_trial_value", "study_id", "value"),
+        # One for each order that a table of trials is sorted by; each holds all that skipping to a
+        # page, filtering and counting ask for, so that only the rows in sight are read.
+        Index("hx_trial_state", "study_id", "state", "number", "duration_s"),
+        Index("hx_trial_value", "study_id", "value", "number", "state"),
+        Index("hx_trial_duration", "study_id", "duration_s", "number", "state"),
         Index("hx_trial_params", "study_id", "params_hash"),
         # The queue, asked at every claim: as long as what waits in it.
-        Index("hx_trial_waiting", "study_id", "number", sqlite_where=text("state = 'WAITING'")),
+        Index("hx_trial_waiting", "study_id", "number", **QUEUED),
         # Who runs what, asked ten times a second: as small as the number of workers.
-        Index("hx_trial_running", "worker_id", sqlite_where=text("state = 'RUNNING'")),
+        Index("hx_trial_running", "worker_id", **HELD),
     )
 
     trial_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
@@ -143,7 +152,7 @@ class TrialRow(HyperionTable):
     finished_at: Mapped[str | None]
     duration_s: Mapped[float | None]
     worker_id: Mapped[int | None]
-    seed: Mapped[int | None]
+    seed: Mapped[int | None] = mapped_column(BigInteger)
     params_hash: Mapped[str | None]
     peak_memory_mib: Mapped[float | None]
     metrics: Mapped[dict[str, Any] | None]
@@ -154,10 +163,16 @@ class TrialRow(HyperionTable):
     retry_of: Mapped[int | None]
     requeues: Mapped[int] = mapped_column(default=0)
     crashes: Mapped[int] = mapped_column(default=0)
+    memory_kills: Mapped[int] = mapped_column(default=0, server_default="0")
+    seen: Mapped[dict[str, Any] | None]
 
 
 class WorkerRow(HyperionTable):
-    """A worker process. pid + start_ticks + boot_id name one process and no later one."""
+    """A worker process. pid + start_ticks + boot_id name one process and no later one.
+
+    frozen_at: since when it is stopped by a pause that freezes. flag: what is odd about it now
+    (no processor time and no report for ten minutes), or None.
+    """
 
     __tablename__ = "hx_worker"
 
@@ -165,12 +180,14 @@ class WorkerRow(HyperionTable):
     experiment_id: Mapped[int] = mapped_column(index=True)
     slot: Mapped[int]
     pid: Mapped[int]
-    start_ticks: Mapped[int]
+    start_ticks: Mapped[int] = mapped_column(BigInteger)
     boot_id: Mapped[str]
     host: Mapped[str]
     started_at: Mapped[str]
     ended_at: Mapped[str | None]
     end_reason: Mapped[str | None]
+    frozen_at: Mapped[str | None]
+    flag: Mapped[str | None]
 
 
 class RunnerRow(HyperionTable):

@@ -53,4 +53,4 @@ def test_what_is_acknowledged_is_seen_by_all_after_opening_twice_and_another_one
     assert seen_by_another_process(path) == 3
     assert len(study.trials) == 3
     getattr(kept, "close", lambda: None)()
-    storage.engine.dispose()
+    storage.close()

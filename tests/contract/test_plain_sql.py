@@ -13,9 +13,12 @@ from engines.errors import BadInput
 from engines.study import control, supervision
 from engines.study.experiments import create_or_extend
 from engines.study.location import Location
-from engines.study.reader import TRIAL_ORDERS, Reader
+from engines.study.outlook import facts, frozen_jobs, held_by, look_ahead
+from engines.study.pages import TRIAL_ORDERS
+from engines.study.reader import Reader
 from engines.study.storage import HyperionStorage
 from engines.study.tables import HyperionTable
+from tests.postgres import copy_store
 from tests.unit.building import (
     add_worker,
     asking,
@@ -30,12 +33,14 @@ from tests.unit.building import (
 )
 
 
-@pytest.fixture
-def populated(tmp_path: Path) -> Location:
-    """A store with trials in every state."""
+@pytest.fixture(params=["file", "server"])
+def populated(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
+    """A store with trials in every state, in a file and in a database of a server."""
     path = tmp_path / "populated.db"
     path.write_bytes(populated_bytes())
-    return Location(path)
+    if request.param == "file":
+        return Location(path)
+    return copy_store(Location(path), request.getfixturevalue("postgres_url"))
 
 
 @functools.cache
@@ -162,23 +167,29 @@ def test_orders_and_supervision_run_on_the_real_tables(populated: Location) -> N
     control.order(populated, pairs, "pause", now=True)
     with changing(populated) as connection:
         runner = supervision.add_runner(connection, 1)
-        outlook = supervision.outlook(connection, 1)
-        (held,) = supervision.held_by(connection, 1)
+        outlook = look_ahead(connection, 1)
+        (held,) = held_by(connection, 1)
         assert outlook is not None
         assert supervision.has_begun(connection, 1)
-        assert not supervision.is_closing_interrupted(connection, 1)
-        assert (outlook.state, outlook.claimable, held.interrupt) == ("pausing", 1, True)
+        known = facts(connection, 1)
+        assert known is not None
+        assert (known.failed, known.frozen, known.closing) == (False, set(), {})
+        assert held.study_id in known.interrupted
+        assert (outlook.state, outlook.claimable) == ("pausing", 1)
+        assert frozen_jobs(connection) == {}
         assert supervision.recent_deaths(connection, 1) == 1
         supervision.end_runner(connection, runner, "done")
         assert len(supervision.living_workers(connection, 1)) == 1
         supervision.fail(connection, 1, held, "TimeLimit", "too long", 1.5)
         supervision.free_closing(connection, 1)
+        supervision.note_worker(connection, 1, 4711, 12, None, "no processor time")
+        supervision.close_without_score(connection, 1, held.study_id, "it can't be scored")
         supervision.end_worker(connection, 1, "killed")
         supervision.add_time(connection, 1, 2.5)
         supervision.end_by_time(connection, 1, 10.0)
         supervision.set_failure(connection, 1, "because")
-        assert supervision.outlook(connection, 99) is None
-        assert supervision.held_by(connection, 1) == []
+        assert look_ahead(connection, 99) is None
+        assert held_by(connection, 1) == []
 
     with asking(populated) as reader:
         after = reader.experiment(1)
@@ -201,8 +212,8 @@ def test_copies_of_state_and_value_equal_optuna_s(populated: Location) -> None:
         populated,
         "SELECT o.trial_id FROM trials o LEFT JOIN hx_trial h ON h.trial_id = o.trial_id "
         "LEFT JOIN trial_values v ON v.trial_id = o.trial_id "
-        "WHERE h.trial_id IS NULL OR h.state != o.state OR h.number != o.number "
-        "OR h.study_id != o.study_id OR h.value IS NOT v.value",
+        "WHERE h.trial_id IS NULL OR h.state != CAST(o.state AS VARCHAR) OR h.number != o.number "
+        "OR h.study_id != o.study_id OR coalesce(h.value, -1) != coalesce(v.value, -1)",
     )
 
     assert differences == []

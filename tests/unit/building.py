@@ -14,12 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import optuna
-from optuna.storages import _CachedStorage
-from optuna.storages._rdb.storage import _VersionManager
 from sqlalchemy.util import LRUCache
 
 from engines.data.snapshot import Snapshot
@@ -31,9 +28,9 @@ from engines.study import supervision
 from engines.study.claims import Job, claim
 from engines.study.experiments import DatasetPlan, ExperimentPlan, StudyPlan
 from engines.study.location import Location
+from engines.study.plain import Connection, connect_to_read, connect_to_write, writing
 from engines.study.reader import Reader
 from engines.study.records import Baseline, Best, Dataset, Experiment, Study
-from engines.study.sqlite import connect_to_write, writing
 from engines.study.states import Counts
 from engines.study.storage import HyperionStorage
 from engines.study.store import open_storage
@@ -52,20 +49,11 @@ _STATEMENTS: Any = LRUCache(2000)
 
 
 @functools.cache
-def head_version() -> str:
-    """Optuna's own version of its schema: 40 ms to find out, the same for every store."""
-    with tempfile.TemporaryDirectory() as folder:
-        storage = open_storage(f"{folder}/any.db")
-        storage.engine.dispose()
-        return str(storage._version_manager.get_head_version())
-
-
-@functools.cache
 def prepared_bytes() -> bytes:
     """The content of an empty, current store."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "template.db"
-        open_storage(str(path)).engine.dispose()
+        open_storage(str(path)).close()
         assert not path.with_name("template.db-wal").exists()
         return path.read_bytes()
 
@@ -82,14 +70,10 @@ def new_store(path: Path) -> Location:
 @contextlib.contextmanager
 def opened(location: Location) -> Iterator[HyperionStorage]:
     """Its Optuna storage, let go of at the end."""
-    with mock.patch.object(_VersionManager, "get_head_version", return_value=head_version()):
-        storage = open_storage(location)
-    # Statements compile once a process instead of once a store: a third of a test's time.
-    storage.engine._compiled_cache = _STATEMENTS
-    try:
+    with contextlib.closing(open_storage(location)) as storage:
+        # Statements compile once a process instead of once a store: a third of a test's time.
+        storage.database.engine._compiled_cache = _STATEMENTS
         yield storage
-    finally:
-        storage.engine.dispose()
 
 
 @contextlib.contextmanager
@@ -100,17 +84,20 @@ def asking(location: Location) -> Iterator[Reader]:
 
 
 def rows(location: Location, sql: str, *values: object) -> list[tuple[Any, ...]]:
-    """The answer of a plain connection, in SQLite's own words."""
+    """The answer of a plain connection, in the database's own words."""
+    if not location.is_file:
+        with contextlib.closing(connect_to_read(location)) as server:
+            return [tuple(row) for row in server.execute(sql, values).fetchall()]
     uri = f"{location.path.as_uri()}?mode=ro"
     with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
         return connection.execute(sql, values).fetchall()
 
 
 @contextlib.contextmanager
-def changing(location: Location) -> Iterator[sqlite3.Connection]:
+def changing(location: Location) -> Iterator[Connection]:
     """A write transaction of the kind that the runner and screens use."""
     with (
-        contextlib.closing(connect_to_write(location.path)) as connection,
+        contextlib.closing(connect_to_write(location)) as connection,
         writing(connection),
     ):
         yield connection
@@ -192,7 +179,7 @@ def run_job(
             raise scores
         yield from scores
 
-    handle = StudyHandle(_CachedStorage(storage), job, seed, sampler, pruner)
+    handle = StudyHandle(storage, job, seed, sampler, pruner)
     return run_model_trial(storage, handle, job, score_folds)
 
 
@@ -200,7 +187,7 @@ def run_objective(
     storage: HyperionStorage, job: Job, objective: Callable[[optuna.Trial], Any]
 ) -> optuna.trial.TrialState:
     """Run a claimed trial of a function of the user's own."""
-    handle = StudyHandle(_CachedStorage(storage), job, 7, "random", "none")
+    handle = StudyHandle(storage, job, 7, "random", "none")
     return run_custom_trial(storage, handle, job, lambda: objective)
 
 

@@ -8,6 +8,7 @@ from engines.errors import BadInput
 from engines.study import control, supervision
 from engines.study.experiments import create_or_extend
 from engines.study.location import Location
+from engines.study.outlook import held_by, look_ahead
 from engines.study.records import Experiment, Study
 from engines.study.storage import HyperionStorage
 from tests.unit.building import (
@@ -170,7 +171,7 @@ def test_a_finished_trial_is_never_put_back_or_failed(
 ) -> None:
     job = must_claim(storage, worker)
     with changing(location) as connection:
-        (held,) = supervision.held_by(connection, worker)
+        (held,) = held_by(connection, worker)
     run_job(storage, job, [0.5])
 
     with changing(location) as connection:
@@ -187,7 +188,7 @@ def test_an_outlook_counts_what_workers_could_do(
 ) -> None:
     def claimable() -> int:
         with changing(location) as connection:
-            outlook = supervision.outlook(connection, 1)
+            outlook = look_ahead(connection, 1)
         assert outlook is not None
         return outlook.claimable
 
@@ -200,7 +201,7 @@ def test_an_outlook_counts_what_workers_could_do(
     assert claimable() == 2  # the running trial's study, and the closing of the other
     with changing(location) as connection:
         supervision.set_failure(connection, 1, "because")
-        outlook = supervision.outlook(connection, 1)
+        outlook = look_ahead(connection, 1)
     assert outlook is not None
     assert outlook.state == "failed"
 
@@ -240,3 +241,41 @@ def test_a_stop_that_is_still_being_carried_out_can_not_be_taken_back(
     with pytest.raises(BadInput, match="has ended, or is ending for good"):
         control.order(location, pairs(location), late)
     assert control.raise_goals(location, pairs(location), 1000) == []
+
+
+def test_what_is_frozen_stays_so_until_another_order_than_a_pause(
+    location: Location, worker: int
+) -> None:
+    def frozen_after(want: str, **how: bool) -> bool:
+        with asking(location) as reader:
+            experiment = reader.experiment(1)
+        control.order(location, [(experiment, experiment.studies[0])], want, **how)
+        return bool(rows(location, "SELECT want_frozen FROM hx_study ORDER BY position")[0][0])
+
+    assert not frozen_after("pause")
+    assert frozen_after("pause", freeze=True)
+    assert frozen_after("pause")
+    assert not frozen_after("pause", now=True)
+    assert frozen_after("pause", freeze=True)
+    assert not frozen_after("run")
+    assert frozen_after("pause", freeze=True)
+    assert not frozen_after("stop")
+
+
+def test_a_frozen_study_is_paused_only_while_a_runner_lives_that_stopped_it(
+    location: Location, storage: HyperionStorage, worker: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive: list[int | None] = [77]
+    monkeypatch.setattr("engines.study.locks.runner_pid", lambda lock: alive[0])
+    must_claim(storage, worker)
+    with asking(location) as reader:
+        experiment = reader.experiment(1)
+        control.order(location, [(experiment, s) for s in experiment.studies], "pause", freeze=True)
+        assert reader.experiment(1).state == "pausing"
+        with changing(location) as connection:
+            supervision.note_worker(connection, worker, 5, 5, "2026-11-22T10:00:00+00:00", None)
+        assert reader.experiment(1).state == "paused"
+        assert [w.flag for w in reader.workers(1)] == ["frozen"]
+        alive[0] = None
+        assert reader.experiment(1).state == "pausing"
+        assert reader.experiment(1).is_orphaned

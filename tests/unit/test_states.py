@@ -111,3 +111,31 @@ def test_only_a_goal_can_be_reached() -> None:
     assert REACHED.finished == 3
     assert not IDLE.reached
     assert not Counts(complete=10**6).reached
+
+
+@pytest.mark.parametrize(
+    ("want", "frozen", "closing", "state"),
+    [
+        ("pause", 0, False, "pausing"),
+        ("pause", 1, False, "paused"),
+        ("pause", 1, True, "pausing"),
+        ("pause", 2, True, "paused"),
+        ("run", 1, False, "running"),
+        ("stop", 1, False, "pausing"),
+        ("cancel", 1, False, "pausing"),
+    ],
+)
+def test_a_study_is_paused_when_all_that_works_on_it_stands_still(
+    want: str, frozen: int, closing: bool, state: str
+) -> None:
+    derived = study_state(
+        want=want,
+        counts=RUNNING,
+        closed=False,
+        ended_by=None,
+        failure=None,
+        closing=closing,
+        frozen=frozen,
+    )
+
+    assert derived == state

@@ -1,0 +1,536 @@
+"""The statements that a storage makes of its rows: Optuna's tables and ours, side by side.
+
+Every function works inside the caller's transaction. The text is the same for SQLite and
+PostgreSQL; a state is one of Optuna's words.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from optuna.distributions import distribution_to_json
+from optuna.study import StudyDirection
+from optuna.study._frozen import FrozenStudy
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Connection, text
+
+from engines.clock import optuna_now, utc_now
+from engines.study.frozen import local_time, stored, stored_time, trials_by_id
+from engines.study.pending import Notes
+
+NO_STUDY = "There is no such study."
+NO_TRIAL = "There is no such trial."
+
+sql = functools.lru_cache(maxsize=256)(text)
+
+
+# -- studies -------------------------------------------------------------------------------------
+
+
+def add_study(connection: Connection, name: str, directions: Sequence[StudyDirection]) -> int:
+    """A study without trials; returns its id. A name that is taken is an IntegrityError."""
+    study_id = connection.execute(
+        sql("INSERT INTO studies (study_name) VALUES (:name) RETURNING study_id"), {"name": name}
+    ).scalar_one()
+    connection.execute(
+        sql(
+            "INSERT INTO study_directions (study_id, objective, direction) "
+            "VALUES (:study_id, :objective, :direction)"
+        ),
+        [
+            {"study_id": study_id, "objective": objective, "direction": direction.name}
+            for objective, direction in enumerate(directions)
+        ],
+    )
+    return int(study_id)
+
+
+def delete_study(connection: Connection, study_id: int) -> None:
+    """A study with everything that belongs to it, in both sets of tables. Raises KeyError."""
+    require_study(connection, study_id)
+    where = {"study_id": study_id}
+    for table in (
+        *("trial_params", "trial_values", "trial_intermediate_values", "trial_heartbeats"),
+        *("trial_user_attributes", "trial_system_attributes"),
+    ):
+        connection.execute(
+            sql(
+                f"DELETE FROM {table} WHERE trial_id IN "
+                "(SELECT trial_id FROM trials WHERE study_id = :study_id)"
+            ),
+            where,
+        )
+    for table in (
+        *("hx_trial", "hx_study", "hx_event", "trials", "study_directions"),
+        *("study_user_attributes", "study_system_attributes", "studies"),
+    ):
+        connection.execute(sql(f"DELETE FROM {table} WHERE study_id = :study_id"), where)
+
+
+def require_study(connection: Connection, study_id: int) -> None:
+    """Raise KeyError if there is no such study."""
+    if (
+        connection.execute(
+            sql("SELECT 1 FROM studies WHERE study_id = :id"), {"id": study_id}
+        ).first()
+        is None
+    ):
+        raise KeyError(NO_STUDY)
+
+
+def study_id(connection: Connection, name: str) -> int:
+    """The id of a study. Raises KeyError."""
+    found = connection.execute(
+        sql("SELECT study_id FROM studies WHERE study_name = :name"), {"name": name}
+    ).scalar()
+    if found is None:
+        raise KeyError(NO_STUDY)
+    return int(found)
+
+
+def study_facts(
+    connection: Connection, study_id: int
+) -> tuple[str, tuple[StudyDirection, ...], int | None]:
+    """(name, directions, id of the experiment it belongs to or None). Raises KeyError."""
+    row = connection.execute(
+        sql(
+            "SELECT o.study_name, s.experiment_id FROM studies o "
+            "LEFT JOIN hx_study s ON s.study_id = o.study_id WHERE o.study_id = :id"
+        ),
+        {"id": study_id},
+    ).first()
+    if row is None:
+        raise KeyError(NO_STUDY)
+    directions = connection.execute(
+        sql("SELECT direction FROM study_directions WHERE study_id = :id ORDER BY objective"),
+        {"id": study_id},
+    ).scalars()
+    return row[0], tuple(StudyDirection[word] for word in directions), row[1]
+
+
+def set_study_attr(
+    connection: Connection, study_id: int, kind: str, key: str, as_json: str
+) -> None:
+    """One attribute of a study. kind: user or system. Raises KeyError."""
+    require_study(connection, study_id)
+    connection.execute(
+        sql(
+            f'INSERT INTO study_{kind}_attributes (study_id, "key", value_json) '
+            'VALUES (:id, :key, :value) ON CONFLICT (study_id, "key") '
+            "DO UPDATE SET value_json = excluded.value_json"
+        ),
+        {"id": study_id, "key": key, "value": as_json},
+    )
+
+
+def study_attrs(connection: Connection, study_id: int, kind: str) -> dict[str, Any]:
+    """The attributes of a study. kind: user or system. Raises KeyError."""
+    require_study(connection, study_id)
+    found = connection.execute(
+        sql(f'SELECT "key", value_json FROM study_{kind}_attributes WHERE study_id = :id'),
+        {"id": study_id},
+    )
+    return {key: json.loads(value) for key, value in found}
+
+
+def all_studies(connection: Connection) -> list[FrozenStudy]:
+    """Every study, by id."""
+    directions: dict[int, list[StudyDirection]] = {}
+    for owner, word in connection.execute(
+        sql("SELECT study_id, direction FROM study_directions ORDER BY objective")
+    ):
+        directions.setdefault(owner, []).append(StudyDirection[word])
+    attrs: dict[str, dict[int, dict[str, Any]]] = {"user": {}, "system": {}}
+    for kind, found in attrs.items():
+        for owner, key, value in connection.execute(
+            sql(f'SELECT study_id, "key", value_json FROM study_{kind}_attributes')
+        ):
+            found.setdefault(owner, {})[key] = json.loads(value)
+    return [
+        FrozenStudy(
+            study_name=name,
+            direction=None,
+            directions=directions.get(owner, []),
+            user_attrs=attrs["user"].get(owner, {}),
+            system_attrs=attrs["system"].get(owner, {}),
+            study_id=owner,
+        )
+        for owner, name in connection.execute(
+            sql("SELECT study_id, study_name FROM studies ORDER BY study_id")
+        )
+    ]
+
+
+# -- making trials -------------------------------------------------------------------------------
+
+
+def add_trial(
+    connection: Connection,
+    study_id: int,
+    template: FrozenTrial | None = None,
+    holder: int | None = None,
+) -> FrozenTrial:
+    """A new trial, as the template says or RUNNING, with our row; returns it as it now is.
+
+    holder: the worker that takes it at once. The caller knows that the study exists, and has met
+    the trials of stock Optuna, whose numbers count.
+    """
+    number = connection.execute(
+        sql("SELECT coalesce(max(number), -1) + 1 FROM hx_trial WHERE study_id = :id"),
+        {"id": study_id},
+    ).scalar_one()
+    state = TrialState.RUNNING if template is None else template.state
+    now = optuna_now()
+    started = now if template is None else stored_time(template.datetime_start)
+    trial_id = connection.execute(
+        sql(
+            "INSERT INTO trials (number, study_id, state, datetime_start, datetime_complete) "
+            "VALUES (:number, :study_id, :state, :started, :completed) RETURNING trial_id"
+        ),
+        {
+            "number": number,
+            "study_id": study_id,
+            "state": state.name,
+            "started": started,
+            "completed": None if template is None else stored_time(template.datetime_complete),
+        },
+    ).scalar_one()
+    values: Sequence[float] = () if template is None else template.values or ()
+    connection.execute(
+        sql(
+            "INSERT INTO hx_trial (trial_id, study_id, number, state, value, started_at, "
+            "finished_at, worker_id, requeues, crashes, memory_kills) VALUES (:trial_id, "
+            ":study_id, :number, :state, :value, :started, :finished, :holder, 0, 0, 0)"
+        ),
+        {
+            "trial_id": trial_id,
+            "study_id": study_id,
+            "number": number,
+            "state": state.name,
+            "value": float(values[0]) if len(values) == 1 else None,
+            "started": utc_now() if state == TrialState.RUNNING else None,
+            "finished": utc_now() if state.is_finished() else None,
+            "holder": holder,
+        },
+    )
+    if template is not None:
+        write_notes(connection, trial_id, _notes_of(template))
+        write_values(connection, trial_id, values)
+        return trials_by_id(connection, [trial_id])[0]
+    return new_trial(trial_id, number, now)
+
+
+def new_trial(trial_id: int, number: int, started: str) -> FrozenTrial:
+    """A RUNNING trial of which nothing is known yet. started: naive UTC, as Optuna stores it."""
+    return FrozenTrial(
+        number=number,
+        state=TrialState.RUNNING,
+        value=None,
+        values=None,
+        datetime_start=local_time(started),
+        datetime_complete=None,
+        params={},
+        distributions={},
+        user_attrs={},
+        system_attrs={},
+        intermediate_values={},
+        trial_id=trial_id,
+    )
+
+
+def _notes_of(template: FrozenTrial) -> Notes:
+    return Notes(
+        params={
+            name: (
+                template.distributions[name].to_internal_repr(value),
+                distribution_to_json(template.distributions[name]),
+            )
+            for name, value in template.params.items()
+        },
+        user={key: json.dumps(value) for key, value in template.user_attrs.items()},
+        system={key: json.dumps(value) for key, value in template.system_attrs.items()},
+        reports=dict(template.intermediate_values),
+    )
+
+
+def meet_foreign_trials(connection: Connection) -> None:
+    """Let stock Optuna's trials have our rows, if it has written any since we last wrote.
+
+    Ids only grow, so the newest trial that both sets of tables know tells whether one is missing.
+    """
+    theirs, ours = connection.execute(
+        sql("SELECT (SELECT max(trial_id) FROM trials), (SELECT max(trial_id) FROM hx_trial)")
+    ).one()
+    if theirs != ours:
+        adopt_foreign_trials(connection)
+
+
+def adopt_foreign_trials(connection: Connection) -> None:
+    """Our row for every trial that stock Optuna wrote, and none for those that it deleted."""
+    connection.execute(
+        sql(
+            "DELETE FROM hx_trial WHERE NOT EXISTS "
+            "(SELECT 1 FROM trials o WHERE o.trial_id = hx_trial.trial_id)"
+        )
+    )
+    connection.execute(
+        sql(
+            "INSERT INTO hx_trial (trial_id, study_id, number, state, value, requeues, crashes, "
+            "memory_kills) SELECT o.trial_id, o.study_id, o.number, CAST(o.state AS VARCHAR), "
+            "v.value, 0, 0, 0 FROM trials o "
+            "LEFT JOIN trial_values v ON v.trial_id = o.trial_id AND v.objective = 0 "
+            "WHERE NOT EXISTS (SELECT 1 FROM hx_trial t WHERE t.trial_id = o.trial_id)"
+        )
+    )
+
+
+def copy_state(connection: Connection, trial_id: int) -> None:
+    """Our row's state as Optuna's row has it: stock Optuna has changed it alone."""
+    connection.execute(
+        sql(
+            "UPDATE hx_trial SET state = "
+            "(SELECT CAST(o.state AS VARCHAR) FROM trials o WHERE o.trial_id = :id) "
+            "WHERE trial_id = :id"
+        ),
+        {"id": trial_id},
+    )
+
+
+# -- changing a trial's state --------------------------------------------------------------------
+
+
+def claim_waiting(
+    connection: Connection, trial_id: int, holder: int | None
+) -> tuple[int, FrozenTrial] | None:
+    """WAITING -> RUNNING for one caller only: (study id, the trial), or None for everybody else.
+
+    Raises KeyError if there is no such trial, UpdateFinishedTrialError if it has ended.
+    """
+    now = optuna_now()
+    study_id = connection.execute(
+        sql(
+            "UPDATE trials SET state = 'RUNNING', datetime_start = :now "
+            "WHERE trial_id = :id AND state = 'WAITING' RETURNING study_id"
+        ),
+        {"id": trial_id, "now": now},
+    ).scalar()
+    if study_id is None:
+        return None
+    columns = {"state": "RUNNING", "started_at": utc_now(), "worker_id": holder}
+    if not update_own_row(connection, trial_id, None, columns):
+        adopt_foreign_trials(connection)
+        update_own_row(connection, trial_id, None, columns)
+    return study_id, trials_by_id(connection, [trial_id])[0]
+
+
+def end_trial(connection: Connection, trial_id: int, state: str) -> int | None:
+    """RUNNING or WAITING -> finished in Optuna's row: its number; None if it was neither."""
+    found = connection.execute(
+        sql(
+            "UPDATE trials SET state = :state, datetime_complete = :now "
+            "WHERE trial_id = :id AND state IN ('RUNNING', 'WAITING') RETURNING number"
+        ),
+        {"id": trial_id, "state": state, "now": optuna_now()},
+    ).scalar()
+    return None if found is None else int(found)
+
+
+def put_back(connection: Connection, trial_id: int) -> bool:
+    """RUNNING -> WAITING in both rows; False if it was neither."""
+    changed = connection.execute(
+        sql(
+            "UPDATE trials SET state = 'WAITING' "
+            "WHERE trial_id = :id AND state IN ('RUNNING', 'WAITING')"
+        ),
+        {"id": trial_id},
+    ).rowcount
+    update_own_row(connection, trial_id, None, {"state": "WAITING", "worker_id": None})
+    return changed == 1
+
+
+def update_own_row(
+    connection: Connection, trial_id: int, holder: int | None, columns: Mapping[str, Any]
+) -> bool:
+    """Change columns of our row; False if there is none, or another worker than `holder` has it."""
+    changes = ", ".join(f"{name} = :{name}" for name in columns)
+    guard = "" if holder is None else " AND worker_id = :holder"
+    return (
+        connection.execute(
+            sql(f"UPDATE hx_trial SET {changes} WHERE trial_id = :the_id{guard}"),
+            {**columns, "the_id": trial_id, "holder": holder},
+        ).rowcount
+        == 1
+    )
+
+
+def touch(
+    connection: Connection, trial_id: int, holder: int | None, columns: Mapping[str, Any]
+) -> bool:
+    """Whether the trial still runs in the hands of `holder`; its row gets the columns then."""
+    row = connection.execute(
+        sql(
+            "SELECT o.state, t.worker_id FROM trials o "
+            "LEFT JOIN hx_trial t ON t.trial_id = o.trial_id WHERE o.trial_id = :id"
+        ),
+        {"id": trial_id},
+    ).first()
+    if row is None or row[0] != "RUNNING" or row[1] != holder:
+        return False
+    if columns:
+        update_own_row(connection, trial_id, holder, columns)
+    return True
+
+
+# -- what belongs to a trial ---------------------------------------------------------------------
+
+
+def write_notes(connection: Connection, trial_id: int, notes: Notes) -> None:
+    """Parameters, attributes and reports; what was there under the same name is replaced."""
+    if notes.params:
+        connection.execute(
+            sql(
+                "INSERT INTO trial_params (trial_id, param_name, param_value, distribution_json) "
+                "VALUES (:trial_id, :name, :value, :described) ON CONFLICT (trial_id, param_name) "
+                "DO UPDATE SET param_value = excluded.param_value, "
+                "distribution_json = excluded.distribution_json"
+            ),
+            [
+                {"trial_id": trial_id, "name": name, "value": value, "described": described}
+                for name, (value, described) in notes.params.items()
+            ],
+        )
+    for kind, attributes in (("user", notes.user), ("system", notes.system)):
+        if attributes:
+            connection.execute(
+                sql(
+                    f'INSERT INTO trial_{kind}_attributes (trial_id, "key", value_json) '
+                    'VALUES (:trial_id, :key, :value) ON CONFLICT (trial_id, "key") '
+                    "DO UPDATE SET value_json = excluded.value_json"
+                ),
+                [
+                    {"trial_id": trial_id, "key": key, "value": value}
+                    for key, value in attributes.items()
+                ],
+            )
+    if notes.reports:
+        connection.execute(
+            sql(
+                "INSERT INTO trial_intermediate_values (trial_id, step, intermediate_value, "
+                "intermediate_value_type) VALUES (:trial_id, :step, :value, :kind) "
+                "ON CONFLICT (trial_id, step) DO UPDATE SET intermediate_value = "
+                "excluded.intermediate_value, "
+                "intermediate_value_type = excluded.intermediate_value_type"
+            ),
+            [
+                {"trial_id": trial_id, "step": step, **_as_stored(value)}
+                for step, value in notes.reports.items()
+            ],
+        )
+
+
+def write_values(connection: Connection, trial_id: int, values: Sequence[float]) -> None:
+    """The values of a finished trial, one for each direction."""
+    if values:
+        connection.execute(
+            sql(
+                "INSERT INTO trial_values (trial_id, objective, value, value_type) "
+                "VALUES (:trial_id, :objective, :value, :kind)"
+            ),
+            [
+                {"trial_id": trial_id, "objective": objective, **_as_stored(value)}
+                for objective, value in enumerate(values)
+            ],
+        )
+
+
+def _as_stored(value: float) -> dict[str, Any]:
+    finite, kind = stored(value)
+    return {"value": finite, "kind": kind}
+
+
+def add_event(
+    connection: Connection,
+    experiment_id: int,
+    study_id: int | None,
+    number: int | None,
+    at: str,
+    *,
+    kind: str,
+    text: str,
+) -> None:
+    """One line of the log."""
+    connection.execute(
+        sql(
+            "INSERT INTO hx_event (at, experiment_id, study_id, trial_number, kind, text) "
+            "VALUES (:at, :experiment_id, :study_id, :number, :kind, :text)"
+        ),
+        {
+            "at": at,
+            "experiment_id": experiment_id,
+            "study_id": study_id,
+            "number": number,
+            "kind": kind,
+            "text": text,
+        },
+    )
+
+
+def add_baselines(connection: Connection, baselines: Sequence[Mapping[str, Any]]) -> None:
+    """Rows of `hx_baseline` by column; one that another worker has written stays."""
+    connection.execute(
+        sql(
+            "INSERT INTO hx_baseline (experiment_id, name, selection_score, held_out_score) "
+            "VALUES (:experiment_id, :name, :selection_score, :held_out_score) "
+            "ON CONFLICT (experiment_id, name) DO NOTHING"
+        ),
+        list(baselines),
+    )
+
+
+# -- asking --------------------------------------------------------------------------------------
+
+
+def study_and_state(connection: Connection, trial_id: int) -> tuple[int, str]:
+    """(study id, state) of a trial. Raises KeyError."""
+    row = connection.execute(
+        sql("SELECT study_id, state FROM trials WHERE trial_id = :id"), {"id": trial_id}
+    ).first()
+    if row is None:
+        raise KeyError(NO_TRIAL)
+    return row[0], row[1]
+
+
+def trial_id(connection: Connection, study_id: int, number: int) -> int:
+    """The id of a trial. Raises KeyError."""
+    for table in ("hx_trial", "trials"):  # ours has an index for this
+        found = connection.execute(
+            sql(f"SELECT trial_id FROM {table} WHERE study_id = :id AND number = :number"),
+            {"id": study_id, "number": number},
+        ).scalar()
+        if found is not None:
+            return int(found)
+    raise KeyError(NO_TRIAL)
+
+
+def want(connection: Connection, study_id: int) -> str:
+    """The order that a study of ours has; `run` for any other."""
+    found = connection.execute(
+        sql("SELECT want FROM hx_study WHERE study_id = :id"), {"id": study_id}
+    ).scalar()
+    return "run" if found is None else str(found)
+
+
+def distribution(connection: Connection, study_id: int, name: str) -> str | None:
+    """How some trial of the study described the parameter, or None if none did."""
+    found = connection.execute(
+        sql(
+            "SELECT p.distribution_json FROM trial_params p "
+            "JOIN trials t ON t.trial_id = p.trial_id "
+            "WHERE t.study_id = :id AND p.param_name = :name ORDER BY p.param_id LIMIT 1"
+        ),
+        {"id": study_id, "name": name},
+    ).scalar()
+    return None if found is None else str(found)
