@@ -18,6 +18,7 @@ def experiment_document(experiment: Experiment, params_of: ParamsOf | None) -> d
         "id": experiment.experiment_id,
         "state": experiment.state,
         "runner": experiment.runner_pid,
+        "trouble": experiment.trouble,
         "created_at": experiment.created_at,
         "task": experiment.task,
         "data": {

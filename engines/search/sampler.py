@@ -8,30 +8,157 @@ when a trial was cut off between two of its parameters.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.study import Study
-from optuna.trial import FrozenTrial
+from optuna.samplers import RandomSampler, TPESampler
+from optuna.samplers._tpe.sampler import _RELATIVE_PARAMS_KEY, default_gamma
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
 
+from engines.search import seen
+from engines.search.density import Density
+from engines.search.history import History, NotCovered, View
 from engines.search.seeds import derive
 
 SAMPLERS = ("tpe", "random")
 
+_VIEWS_KEPT = 64
+
+
+@dataclass
+class _Look:
+    """One look at a study, for all draws of one trial."""
+
+    view: View
+    space: dict[str, BaseDistribution]
+    record: dict[str, Any] | None
+
 
 class ResumableTPE(TPESampler):
-    """Optuna's tree-structured Parzen estimator with a seed for every draw."""
+    """Optuna's tree-structured Parzen estimator with a seed for every draw.
+
+    Suggestions are stock's, bit for bit, for the same seeds and the same trials seen, from
+    columns that finished trials are added to once. A trial looks at its study once, at its first
+    draw, while stock reads anew at each; `take_seen` tells what it saw. Several objectives and
+    constraints go stock's way. Not for several threads at once.
+    """
 
     def __init__(self, seed: int) -> None:
         super().__init__(seed=seed)
         self._study_seed = seed
+        self._forget()
+
+    def _forget(self) -> None:
+        self._history: History | None = None
+        self._source: tuple[Any, int] | None = None
+        self._not_covered: str | None = None
+        self._looks: dict[int, _Look] = {}
+        self._untold: dict[str, Any] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what it read: a copy may serve another study."""
+        hidden = ("_history", "_source", "_not_covered", "_looks", "_untold")
+        return {name: value for name, value in self.__dict__.items() if name not in hidden}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
+
+    # -- what a trial sees ---------------------------------------------------------------------
+
+    def take_seen(self, number: int | None = None) -> dict[str, Any] | None:
+        """What the last look at the study saw, for `engines.search.seen`; None if told already.
+
+        number: of the trial that looked, where several are asked for in turn.
+        """
+        if number is not None:
+            look = self._looks.get(number)
+            record = look.record if look is not None else None
+            if look is not None:
+                look.record = None
+            return record
+        record, self._untold = self._untold, None
+        return record
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        self._looks.pop(trial.number, None)
+        self._untold = None
+        super().before_trial(study, trial)
+
+    def after_trial(
+        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        self._looks.pop(trial.number, None)
+        super().after_trial(study, trial, state, values)
+
+    def _look(self, study: Study, trial: FrozenTrial) -> _Look | None:
+        """What this trial sees, the same at all of its draws; None where stock has to do it."""
+        if study._is_multi_objective():
+            return None
+        source = (study._storage, study._study_id)
+        if self._source is None or self._source[0] is not source[0] or self._source[1] != source[1]:
+            self._forget()
+            self._source = source
+        look = self._looks.get(trial.number)
+        if look is not None:
+            return look
+        try:
+            if self._not_covered is None:
+                look = self._read(study, trial)
+        except NotCovered as why:
+            self._not_covered = str(why)
+        if look is None:
+            self._untold = seen.not_kept(str(self._not_covered))
+            return None
+        self._looks[trial.number] = look
+        if len(self._looks) > _VIEWS_KEPT:
+            del self._looks[next(iter(self._looks))]
+        self._untold = look.record
+        return look
+
+    def _read(self, study: Study, trial: FrozenTrial) -> _Look:
+        if self._history is None:
+            self._history = History(study.direction == StudyDirection.MAXIMIZE)
+        trials = study._get_trials(deepcopy=False)
+        others = [t for t in self._history.read(trials) if t.number != trial.number]
+        visible = {
+            other.number: params
+            for other in others
+            if other.state == TrialState.RUNNING and (params := visible_params(other))
+        }
+        view = View(self._history, self._history.finished(len(trials)), visible)
+        space = view.space()
+        hidden = (other.number for other in others if other.number not in visible)
+        record = seen.write(len(trials) - 1, hidden, visible, space, kept(trial))
+        return _Look(view, space, record)
+
+    # -- draws ---------------------------------------------------------------------------------
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        look = self._look(study, trial)
+        if look is None:
+            return super().infer_relative_search_space(study, trial)
+        return dict(look.space)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        self._rng.rng.seed(derive(self._study_seed, trial.number, "relative"))
+        self._seed(trial.number, "relative")
         return super().sample_relative(study, trial, search_space)
+
+    def _sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        look = self._look(study, trial)
+        if look is None:
+            return super()._sample_relative(study, trial, search_space)
+        return self.draw_together(look.view, trial.number, search_space)
 
     def sample_independent(
         self,
@@ -40,14 +167,46 @@ class ResumableTPE(TPESampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        seed = derive(self._study_seed, trial.number, param_name)
+        look = self._look(study, trial)
+        if look is None:
+            self._seed(trial.number, param_name)
+            return super().sample_independent(study, trial, param_name, param_distribution)
+        return self.draw_alone(look.view, trial.number, param_name, param_distribution)
+
+    def draw_together(
+        self, view: View, number: int, space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """The parameters of `space` for a trial that sees `view`; none while it sees too few."""
+        if not space or view.finished < self._n_startup_trials:
+            return {}
+        self._seed(number, "relative")
+        return self._draw(view, space)
+
+    def draw_alone(self, view: View, number: int, name: str, distribution: BaseDistribution) -> Any:
+        """One parameter by itself for a trial that sees `view`."""
+        self._seed(number, name)
+        if view.finished < self._n_startup_trials:
+            return _uniform(self._random_sampler, name, distribution)
+        return self._draw(view, {name: distribution})[name]
+
+    def _seed(self, number: int, what: str) -> None:
+        seed = derive(self._study_seed, number, what)
         self._rng.rng.seed(seed)
         self._random_sampler._rng.rng.seed(seed)
-        return super().sample_independent(study, trial, param_name, param_distribution)
+
+    def _draw(self, view: View, space: dict[str, BaseDistribution]) -> dict[str, Any]:
+        """As stock's `_sample`, from columns."""
+        good, rest = view.split(space, default_gamma(view.finished))
+        below = Density(good, space, self._parzen_estimator_parameters)
+        above = Density(rest, space, self._parzen_estimator_parameters)
+        candidates = below.sample(self._rng.rng, self._n_ei_candidates)
+        gain = self._compute_acquisition_func(candidates, below, above)
+        best: Mapping[str, Any] = self._compare(candidates, gain)
+        return {name: space[name].to_external_repr(best[name]) for name in space}
 
 
 class ResumableRandom(RandomSampler):
-    """Independent uniform draws with a seed for every draw."""
+    """Independent uniform draws with a seed for every draw; they depend on no other trial."""
 
     def __init__(self, seed: int) -> None:
         super().__init__(seed=seed)
@@ -60,11 +219,45 @@ class ResumableRandom(RandomSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        self._rng.rng.seed(derive(self._study_seed, trial.number, param_name))
-        return super().sample_independent(study, trial, param_name, param_distribution)
+        return self.draw_alone(trial.number, param_name, param_distribution)
+
+    def draw_alone(self, number: int, name: str, distribution: BaseDistribution) -> Any:
+        """One parameter of a trial."""
+        self._rng.rng.seed(derive(self._study_seed, number, name))
+        return _uniform(super(), name, distribution)
+
+    def take_seen(self, number: int | None = None) -> dict[str, Any] | None:
+        """None: nothing is looked at."""
+        return None
 
 
-def make_sampler(name: str, seed: int) -> BaseSampler:
+def visible_params(trial: FrozenTrial) -> dict[str, Any]:
+    """The parameters a trial has, and those that its sampler noted down to suggest next."""
+    chunks: list[str] = []
+    while chunk := trial.system_attrs.get(f"{_RELATIVE_PARAMS_KEY}:{len(chunks)}"):
+        chunks.append(chunk)
+    try:
+        noted = json.loads("".join(chunks)) if chunks else {}
+    except ValueError:  # seen while it was being written
+        noted = {}
+    return {**noted, **trial.params}
+
+
+def _uniform(sampler: Any, name: str, distribution: BaseDistribution) -> Any:
+    """What a random sampler draws; it asks nothing of the study or the trial."""
+    return sampler.sample_independent(None, None, name, distribution)
+
+
+def kept(trial: FrozenTrial) -> list[str]:
+    """Parameters that a trial has and that its sampler was not asked for in this run of it.
+
+    Those of an earlier run, which was cut off; what a queue fixed is told by the trial itself.
+    """
+    fixed = trial.system_attrs.get("fixed_params", {})
+    return [n for n, d in trial.distributions.items() if n not in fixed and not d.single()]
+
+
+def make_sampler(name: str, seed: int) -> ResumableTPE | ResumableRandom:
     """The sampler of a study. Raises ValueError for a name that is not in `SAMPLERS`."""
     if name == "tpe":
         return ResumableTPE(seed)
