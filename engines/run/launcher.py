@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -9,8 +10,11 @@ import time
 
 from engines.errors import HyperionError
 from engines.files import make_private_folder
-from engines.study.location import Location
-from engines.study.locks import runner_pid
+from engines.run.logs import rotate_if_large
+from engines.run.tree import TAG
+from engines.study.location import STORE_VARIABLE, Location
+from engines.study.locks import find_runner, runner_pid
+from engines.study.reader import Reader
 
 # Kept, because Python warns of a child that nobody waits for; this one is to outlive us.
 _STARTED: list[subprocess.Popen[bytes]] = []
@@ -25,17 +29,25 @@ def start_runner(location: Location, experiment_id: int, *, wait_s: float = 10.0
     for earlier in _STARTED:
         earlier.poll()  # one that has ended would stay a zombie of this process
     lock = location.runner_lock(experiment_id)
-    alive = runner_pid(lock)
-    if alive is not None:
-        return alive
-    logs = make_private_folder(location.logs(experiment_id))
-    log = os.open(logs / "runner.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+    found = find_runner(location, experiment_id)
+    if found is not None:
+        return found[0]
+    if not location.is_file:
+        _require_data(location, experiment_id)
+    path = make_private_folder(location.logs(experiment_id)) / "runner.log"
+    rotate_if_large(path)
+    log = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+    # The store goes this way because it may hold a password, which `ps` must not show. A runner
+    # that an objective starts is not that worker's: it is not ended with it.
+    environment = {k: v for k, v in os.environ.items() if k != TAG}
+    environment[STORE_VARIABLE] = location.option
     try:
         process = subprocess.Popen(
             [
                 *(sys.executable, "-P", "-m", "engines.run.runner"),
-                *(str(location.path), str(experiment_id)),
+                *(str(experiment_id), location.shown),
             ],
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -56,6 +68,19 @@ def start_runner(location: Location, experiment_id: int, *, wait_s: float = 10.0
                 return process.pid
             break
         time.sleep(0.01)
-    raise HyperionError(
-        f"The runner of experiment {experiment_id} did not start: see {logs / 'runner.log'}."
-    )
+    raise HyperionError(f"The runner of experiment {experiment_id} did not start: see {path}.")
+
+
+def _require_data(location: Location, experiment_id: int) -> None:
+    """Raise HyperionError where the rows to learn from are on another machine.
+
+    A server holds no data sets: they lie in the folder beside the store on the machine that
+    made the experiment. Workers that start elsewhere would fail one after the other.
+    """
+    with contextlib.closing(Reader(location)) as reader:
+        experiment = reader.experiment(experiment_id)
+    if experiment.dataset is not None and not location.data(experiment_id).is_dir():
+        raise HyperionError(
+            f"The data of {experiment.name} lies on the machine where it was started: go on with "
+            f"it there, or copy the folder to {location.data(experiment_id)}."
+        )

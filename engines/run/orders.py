@@ -30,9 +30,16 @@ class Done:
     notes: tuple[str, ...] = ()
 
 
-def give(location: Location, targets: Sequence[Target], want: str, *, now: bool = False) -> Done:
+def give(
+    location: Location,
+    targets: Sequence[Target],
+    want: str,
+    *,
+    now: bool = False,
+    freeze: bool = False,
+) -> Done:
     """Pause, stop or cancel studies. Raises BadInput if none of them can take the order."""
-    names = control.order(location, targets, want, now=now)
+    names = control.order(location, targets, want, now=now, freeze=freeze)
     # Somebody has to carry it out: put trials back, open the held-out part.
     for experiment in _experiments(targets):
         start_runner(location, experiment.experiment_id)
@@ -49,9 +56,11 @@ def resume(
 ) -> Done:
     """Let studies go on, with larger totals if given. Runner deaths so far are forgiven.
 
-    Raises BadInput if there is nothing to go on with, and NotComparable if the code of an
-    objective has changed since.
+    Raises BadInput if there is nothing to go on with, also because the time is used up, and
+    NotComparable if the code of an objective has changed since.
     """
+    for experiment in _experiments(targets):
+        _check_time(experiment, time_s)
     notes = [note for experiment in _experiments(targets) for note in _check_unchanged(experiment)]
     names: list[str] = []
     if trials is not None:
@@ -76,6 +85,7 @@ def retry(
     location: Location, experiment: Experiment, study: Study, numbers: Sequence[int] = ()
 ) -> tuple[list[int], Done]:
     """Queue failed trials again; returns their new numbers. Raises as `resume` does."""
+    _check_time(experiment, None)
     notes = _check_unchanged(experiment)
     created = control.retry(location, experiment, study, numbers)
     control.change_experiment(location, experiment.experiment_id)
@@ -93,6 +103,18 @@ def _read_again(location: Location, targets: Sequence[Target]) -> list[Target]:
     with contextlib.closing(Reader(location)) as reader:
         experiments = [reader.experiment(e.experiment_id) for e in _experiments(targets)]
     return [(e, s) for e in experiments for s in e.studies if s.study_id in wanted]
+
+
+def _check_time(experiment: Experiment, time_s: float | None) -> None:
+    """Refuse to go on for the second until the used up time ends everything again."""
+    limit = experiment.time_limit_s if time_s is None else time_s
+    if limit is None or experiment.time_used_s < limit:
+        return
+    used = f"{experiment.time_used_s:.0f} s of {limit:g} s"
+    raise BadInput(
+        f"The time of {experiment.name} is used up ({used}): give it a larger total, "
+        f"`hyperion-tui resume {experiment.name} --time T`."
+    )
 
 
 def _check_unchanged(experiment: Experiment) -> list[str]:

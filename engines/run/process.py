@@ -45,50 +45,64 @@ def is_same_process(pid: int, ticks: int, boot: str) -> bool:
     return True
 
 
+_leave = threading.Event()
+_frozen_s = 0.0
+
+LEAVE = b"leave\n"
+"""What the runner writes to a worker that is to end after the trial in its hands."""
+
+FROZEN = b"frozen %f\n"
+"""What it writes to one that it has just let go on: for how many seconds it stood still."""
+
+
 def die_with(parent: int) -> None:
     """End this process when `parent` does, whatever kills it; exits at once if it has already.
 
     The kernel's signal on Linux; on every system also the end of stdin, whose other side only
-    the parent holds.
+    the parent holds. What the parent writes there is obeyed: see `asked_to_leave`, `frozen_s`.
     """
     if _LINUX:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(0)
+    # An objective that asks for input gets the end of a file, and does not take our messages.
+    orders = os.dup(0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
 
-    def wait_for_end() -> None:
+    def listen() -> None:
+        rest = b""
         with contextlib.suppress(OSError):
-            while os.read(0, 4096):
-                pass
+            while data := os.read(orders, 4096):
+                *lines, rest = (rest + data).split(b"\n")
+                for line in lines:
+                    _obey(line)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    threading.Thread(target=wait_for_end, name="parent-watch", daemon=True).start()
+    threading.Thread(target=listen, name="parent-watch", daemon=True).start()
 
 
-def kill_group(pid: int) -> None:
-    """SIGKILL to a process and all of its process group; nothing if it is gone."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
+def _obey(line: bytes) -> None:
+    global _frozen_s
+    word, _, value = line.partition(b" ")
+    if word == b"leave":
+        _leave.set()
+    elif word == b"frozen":
+        _frozen_s += float(value)
+
+
+def asked_to_leave() -> bool:
+    """Whether this worker is to end before it claims another job."""
+    return _leave.is_set()
+
+
+def frozen_s() -> float:
+    """For how many seconds in all this worker stood still by an order."""
+    return _frozen_s
 
 
 def peak_memory_mib() -> float:
     """The largest resident size that this process has had, in MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1024 if _LINUX else peak / 1024**2
-
-
-def memory_mib(pid: int) -> float:
-    """The proportional memory of a process and its children now, in MiB; 0 if unknown."""
-    total = 0.0
-    for member in [pid, *_children(pid)]:
-        with contextlib.suppress(OSError):
-            for line in Path(f"/proc/{member}/smaps_rollup").read_text().splitlines():
-                if line.startswith("Pss:"):
-                    total += int(line.split()[1]) / 1024
-    return total
-
-
-def _children(pid: int) -> list[int]:
-    with contextlib.suppress(OSError):
-        return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return []

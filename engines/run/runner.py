@@ -1,94 +1,100 @@
 """The runner: one process an experiment that keeps its workers alive and its promises true.
 
-It is plain Python and sqlite3 (about 15 MB), holds the experiment's lock for life, and does the
-same few things every tick: notice dead workers, settle their trials, obey orders, enforce
-limits, account for time, start what is missing. With nothing left to do it sweeps and goes.
+It is plain Python and plain SQL, holds the experiment's lock for life, and does the same few
+things every tick: notice dead workers, settle their trials, obey orders, enforce limits, account
+for time, start what is missing. With nothing left to do it sweeps and goes. What the store can't
+take now stays in its memory and is written at a later tick.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import logging
 import os
 import signal
-import sqlite3
-import subprocess
 import sys
-import time
-from dataclasses import dataclass, field
-from pathlib import Path
 
-from engines.clock import boot_seconds
-from engines.files import make_private_folder
-from engines.run.process import boot_id, is_same_process, kill_group, memory_mib, start_ticks
-from engines.study import supervision
-from engines.study.location import Location
+from engines.clock import boot_seconds, utc_now
+from engines.errors import StoreUnavailable
+from engines.run import guardian, hands, limits, logs, tree
+from engines.run.alarm import Alarm
+from engines.run.deaths import Deaths
+from engines.run.hands import Hand, how_it_ended
+from engines.run.ledger import Ledger
+from engines.run.process import boot_id, is_same_process
+from engines.run.slots import Cores
+from engines.run.space import LEAST_MIB
+from engines.study import events, outlook, supervision
+from engines.study.control import add_event
+from engines.study.location import Location, locate
 from engines.study.locks import take_runner_lock
-from engines.study.sqlite import connect_to_write, writing
+from engines.study.outlook import Facts
+from engines.study.plain import Connection, connect_to_write
 from engines.study.states import FINAL
-from engines.study.supervision import CRASHES, DEATHS, Held, Outlook
+from engines.study.supervision import DEATHS
 
 TICK_S = 0.1
-MEMORY_EVERY_S = 0.5
 TIME_EVERY_S = 1.0
+SLOW_S = 1.0
+ORPHANS_EVERY_S = 0.5
+LOGS_EVERY_S = 3600.0
+REFUSED_S = 0.5
+"""After a core was not to be had, or a process could not be started, hiring rests."""
+
 QUICK_DEATHS = 5
 """So many workers in a row that died before their first trial end the experiment."""
 
-LOCK_PATIENCE_S = 3600.0
-ONE_THREAD = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
-
-
-@dataclass
-class Hand:
-    """A worker process in the runner's hand.
-
-    trial and since: the trial it was last seen with, and when (boot clock) that began.
-    verdict: why the runner killed it: (error class, message), or None to put its trial back.
-    judged: the trial that the verdict is about; another one may be in its hands by then.
-    """
-
-    process: subprocess.Popen[bytes]
-    worker_id: int
-    slot: int
-    trial: Held | None = None
-    since: float = 0.0
-    did_anything: bool = False
-    killed: bool = False
-    verdict: tuple[str, str] | None = None
-    judged: int | None = None
-    memory_checked: float = field(default=0.0)
-
 
 class Runner:
-    """Drives one experiment while it holds its lock."""
+    """Drives one experiment while it holds its lock, `lock`."""
 
-    def __init__(self, location: Location, experiment_id: int) -> None:
+    def __init__(self, location: Location, experiment_id: int, lock: int | None = None) -> None:
         self.location = location
         self.experiment_id = experiment_id
-        self.connection = connect_to_write(location.path)
+        self.ledger = Ledger(location, experiment_id, lock)
+        self.space = self.ledger.space
+        self.logs = logs.LogKeeper(location.logs(experiment_id))
+        self.cores = Cores()
         self.hands: dict[int, Hand] = {}
         self.quick_deaths = 0
-        self.accounted = boot_seconds()
+        self.deaths = Deaths(location, experiment_id)
+        self.begun = False
         self.boot = boot_id()
+        self.accounted = self.slow_at = self.orphans_at = boot_seconds()
+        self.logs_at = self.hire_after = 0.0
+        self.short_since: float | None = None
+
+    def close(self) -> None:
+        """Let go of everything but the lock."""
+        self.logs.close()
+        self.cores.close()
+        self.ledger.close()
 
     # -- life --------------------------------------------------------------------------------
 
     def run(self) -> None:
         """From the sweep of orphans to the last one; returns when nothing is left to do."""
-        with self.write() as connection:
-            deaths = supervision.recent_deaths(connection, self.experiment_id)
-            runner_id = supervision.add_runner(connection, self.experiment_id)
+        if self.ledger.lost:
+            return
+        self.runner_id = 0
+        self.ledger.patiently(self.begin)
         self.kill_leftovers()
-        with self.write() as connection:
-            supervision.adopt_foreign_trials(connection, self.experiment_id)
-            supervision.sweep(connection, self.experiment_id, "its runner died")
+        self.ledger.patiently(self.sweep)
+        self.accounted = boot_seconds()
+        with Alarm() as alarm:
+            while self.tick():
+                alarm.wait(TICK_S)
+        for pid in tree.orphans(()):
+            tree.kill(pid)
+        if not self.ledger.lost:
+            self.ledger.patiently(self.end)
+            self.ledger.truncate_log()
+
+    def begin(self) -> None:
+        """Register this runner, and give up if too many died before it."""
+        with self.ledger.write() as connection:
+            deaths = supervision.recent_deaths(connection, self.experiment_id)
+            self.runner_id = supervision.add_runner(connection, self.experiment_id)
             if deaths >= DEATHS:
                 log = self.location.logs(self.experiment_id) / "runner.log"
                 supervision.set_failure(
@@ -96,86 +102,132 @@ class Runner:
                     self.experiment_id,
                     f"its runner died {deaths} times in five minutes: see {log}",
                 )
-        self.accounted = boot_seconds()
-        while self.tick():
-            time.sleep(TICK_S)
-        with self.write() as connection:
+
+    def sweep(self) -> None:
+        """Put back what the workers of an earlier runner held."""
+        with self.ledger.write() as connection:
+            self.begun = supervision.has_begun(connection, self.experiment_id)
+            supervision.adopt_foreign_trials(connection, self.experiment_id)
+            supervision.sweep(connection, self.experiment_id, "its runner died")
+
+    def end(self) -> None:
+        """Leave nothing RUNNING behind, and say so."""
+        with self.ledger.write() as connection:
             supervision.sweep(connection, self.experiment_id, "its runner ended")
-            supervision.end_runner(connection, runner_id, "nothing left to do")
+            supervision.end_runner(connection, self.runner_id, "nothing left to do")
+            if outlook.facts(connection, self.experiment_id) is not None:
+                text = "the runner left: nothing left to do"
+                add_event(connection, self.experiment_id, events.EXPERIMENT, text)
 
     def tick(self) -> bool:
         """One round of everything; False when nothing is left and nobody runs."""
-        self.reap()
-        outlook = supervision.outlook(self.connection, self.experiment_id)
-        if outlook is None:
+        now = boot_seconds()
+        ledger = self.ledger
+        ledger.attempt(self.reap)
+        if not ledger.attempt(ledger.look) and ledger.facts is None:
+            return True
+        facts = ledger.facts
+        if facts is None or ledger.lost:
             self.kill_all()
             return bool(self.hands)
-        self.account(outlook)
-        self.watch(outlook)
-        if outlook.state == "failed":
+        self.see(now)
+        self.watch(facts, now)
+        ledger.attempt(lambda: self.freeze(facts, now))
+        ledger.attempt(lambda: self.account(facts, now))
+        if facts.failed:
             self.kill_all()
         else:
-            self.hire(outlook)
-        return bool(self.hands) or (outlook.claimable > 0 and outlook.state not in FINAL)
+            ledger.attempt(lambda: self.hire(facts, now))
+        ledger.attempt(self.note)
+        self.now_and_then(facts, now)
+        return bool(self.hands) or self.is_needed()
 
-    @contextlib.contextmanager
-    def write(self):  # type: ignore[no-untyped-def]
-        """A write transaction; a runner waits for a stopped lock holder rather than die."""
-        with writing(self.connection, patience_s=LOCK_PATIENCE_S) as connection:
-            yield connection
+    def is_needed(self) -> bool:
+        """Whether there is something to do for which no worker is there yet."""
+        needed = [True]  # if it can't be asked now
+
+        def ask() -> None:
+            left = self.ledger.outlook()
+            needed[0] = left.claimable > 0 and left.state not in FINAL
+
+        self.ledger.attempt(ask)
+        return needed[0]
 
     def kill_leftovers(self) -> None:
-        """End workers of an earlier runner that are still there, before their trials are swept."""
-        living = supervision.living_workers(self.connection, self.experiment_id)
-        for pid, ticks, boot in living:
-            if is_same_process(pid, ticks, boot):
-                logging.warning("killing worker %d of an earlier runner", pid)
-                kill_group(pid)
-        deadline = time.monotonic() + 5.0
-        while time.monotonic() < deadline and any(is_same_process(*who) for who in living):
-            time.sleep(0.01)
+        """End processes of an earlier runner's workers, before their trials are swept."""
+        living: list[tuple[int, int, str]] = []
+
+        def ask() -> None:
+            connection = self.ledger.connection
+            living.extend(supervision.living_workers(connection, self.experiment_id))
+
+        self.ledger.patiently(ask)
+        workers = [pid for pid, ticks, boot in living if is_same_process(pid, ticks, boot)]
+        marked = tree.tagged(hands.tag(self.location, self.experiment_id))
+        left = {*workers, *marked} - {os.getpid()}
+        for pid in left:
+            logging.warning("killing process %d of an earlier runner", pid)
+            tree.kill(pid)
+        tree.wait_until_gone(left, within_s=5.0)
+
+    def now_and_then(self, facts: Facts, now: float) -> None:
+        """What need not be done at every tick."""
+        if now - self.orphans_at >= ORPHANS_EVERY_S:
+            self.orphans_at = now
+            self.sort_orphans()
+        if now - self.slow_at < SLOW_S:
+            return
+        self.slow_at = now
+        self.share_cores(facts)
+        self.ledger.attempt(self.watch_space)
+        self.deaths.look_at_memory()
+        if now - self.logs_at >= LOGS_EVERY_S or self.logs_at == 0.0:
+            self.logs_at = now
+            logs.forget_old(self.location.logs(self.experiment_id).parent)
+            logs.renew_output(self.location.logs(self.experiment_id) / "runner.log")
 
     # -- workers -----------------------------------------------------------------------------
 
-    def hire(self, outlook: Outlook) -> None:
-        """Start workers up to the number asked for, and no more than there is work for."""
-        wanted = min(outlook.workers, outlook.claimable)
-        taken = {hand.slot for hand in self.hands.values()}
-        for slot in range(1, outlook.workers + 1):
-            if len(self.hands) >= wanted:
-                return
-            if slot not in taken:
-                self.start_worker(slot)
+    def active(self) -> list[Hand]:
+        """The workers that use a core: those that are not frozen."""
+        return [hand for hand in self.hands.values() if hand.frozen_at is None]
 
-    def start_worker(self, slot: int) -> None:
-        """Start one worker, in a process group of its own and with one compute thread."""
-        with self.write() as connection:
+    def hire(self, facts: Facts, now: float) -> None:
+        """Start workers up to the number asked for, and no more than there is work for."""
+        active = self.active()
+        for hand in sorted(active, key=_leaves_first, reverse=True)[facts.workers :]:
+            hand.send_home()
+        if len(active) >= facts.workers or now < self.hire_after or self.space.waiting:
+            return
+        wanted = min(facts.workers, self.ledger.outlook().claimable)
+        count = len(active)
+        while count < wanted:
+            if not self.cores.may_start(count) or not self.start_worker():
+                self.hire_after = now + REFUSED_S
+                return
+            count += 1
+
+    def start_worker(self) -> bool:
+        """Start one worker in the first free slot; False if the machine refuses."""
+        taken = {hand.slot for hand in self.hands.values()}
+        slot = next(n for n in range(1, len(taken) + 2) if n not in taken)
+        with self.ledger.write() as connection:
             worker_id = supervision.add_worker(
                 connection, self.experiment_id, slot, 0, 0, self.boot
             )
-        logs = make_private_folder(self.location.logs(self.experiment_id))
-        log = os.open(logs / f"worker-{slot}.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
         try:
-            process = subprocess.Popen(
-                [
-                    *(sys.executable, "-P", "-m", "engines.run.worker"),
-                    *(str(self.location.path), str(self.experiment_id)),
-                    *(str(worker_id), str(os.getpid())),
-                ],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, **dict.fromkeys(ONE_THREAD, "1")},
-                process_group=0,
-            )
-        finally:
-            os.close(log)
-        with self.write() as connection:
-            connection.execute(
-                "UPDATE hx_worker SET pid = ?, start_ticks = ? WHERE id = ?",
-                (process.pid, start_ticks(process.pid), worker_id),
-            )
-        self.hands[worker_id] = Hand(process, worker_id, slot)
+            output = self.logs.pipe(slot)
+            try:
+                hand = hands.start(self.location, self.experiment_id, worker_id, slot, output)
+            finally:
+                os.close(output)
+        except OSError as error:
+            logging.warning("can't start a worker: %s", error)
+            with self.ledger.write() as connection:
+                supervision.end_worker(connection, worker_id, f"not started: {error}")
+            return False
+        self.hands[worker_id] = hand
+        return True
 
     def reap(self) -> None:
         """Settle the trials of workers that have ended, whoever ended them."""
@@ -183,121 +235,228 @@ class Runner:
             code = hand.process.poll()
             if code is None:
                 continue
-            kill_group(hand.process.pid)  # what it may have started itself
-            assert hand.process.stdin is not None
-            hand.process.stdin.close()
-            with self.write() as connection:
-                held = supervision.held_by(connection, worker_id)
+            if not hand.ended:
+                hand.ended = True
+                hand.close()
+                hand.out_of_memory = code == -signal.SIGKILL and self.deaths.memory_ran_out()
+            with self.ledger.write() as connection:
+                held = outlook.held_by(connection, worker_id)
                 for trial in held:
-                    self.settle(connection, hand, trial, code)
-                supervision.free_closing(connection, worker_id)
-                reason = _how_it_ended(code, hand, at_work=bool(held))
+                    self.deaths.settle_trial(connection, hand, trial, code)
+                closing = self.deaths.settle_closing(connection, hand, code)
+                reason = how_it_ended(code, hand, at_work=bool(held))
                 supervision.end_worker(connection, worker_id, reason)
             del self.hands[worker_id]
-            self.count_quick_death(hand, code, bool(held))
-
-    def settle(self, connection: sqlite3.Connection, hand: Hand, held: Held, code: int) -> None:
-        """Decide what becomes of the trial that a dead worker held."""
-        seen = hand.trial is not None and hand.trial.trial_id == held.trial_id
-        took = boot_seconds() - hand.since if seen else None
-        ended = _how_it_ended(code, hand, at_work=True)
-        if hand.verdict is not None and held.trial_id == hand.judged:
-            supervision.fail(connection, self.experiment_id, held, *hand.verdict, took)
-        elif hand.killed or code == -signal.SIGKILL:
-            why = "interrupted" if hand.killed else "its worker was killed"
-            supervision.requeue(connection, self.experiment_id, held, why)
-        elif held.crashes >= CRASHES:
-            message = f"{ended}, {CRASHES + 1} times"
-            supervision.fail(connection, self.experiment_id, held, "WorkerCrashed", message, took)
-        else:
-            supervision.requeue(connection, self.experiment_id, held, ended, crashed=True)
+            if self.deaths.rest_s:
+                self.hire_after = boot_seconds() + self.deaths.rest_s
+                self.deaths.rest_s = 0.0
+            self.sort_orphans()
+            if not closing:
+                self.count_quick_death(hand, code, bool(held))
 
     def count_quick_death(self, hand: Hand, code: int, held: bool) -> None:
         """Give up on an experiment whose workers can't even start."""
+        outside = code == -signal.SIGKILL and not hand.out_of_memory
+        if outside:
+            return
         if code == 0 or hand.killed or held or hand.did_anything:
             self.quick_deaths = 0
             return
         self.quick_deaths += 1
         if self.quick_deaths >= QUICK_DEATHS:
-            log = self.location.logs(self.experiment_id) / f"worker-{hand.slot}.log"
-            with self.write() as connection:
-                supervision.set_failure(
-                    connection, self.experiment_id, f"its workers can't start: see {log}"
-                )
+            cause = self.logs.last_line(hand.slot) or how_it_ended(code, hand, at_work=False)
+            if hand.out_of_memory:
+                cause = "memory ran out"
+            text = f"its workers can't start: {cause}; see {self.logs.path(hand.slot)}"
+            self.ledger.patiently(lambda: self.give_up(text))
+
+    def give_up(self, text: str) -> None:
+        """End the experiment as failed."""
+        with self.ledger.write() as connection:
+            supervision.set_failure(connection, self.experiment_id, text)
+
+    def sort_orphans(self) -> None:
+        """Orphans of a living worker belong to it; those of a dead one are killed."""
+        found: dict[int, set[int]] = {}
+        for pid in tree.orphans(hand.pid for hand in self.hands.values()):
+            start, _, owner = (tree.tag_of(pid) or "").rpartition(":")
+            if not owner.isdigit() or f"{start}:" != hands.tag(self.location, self.experiment_id):
+                continue  # it has put its mark off: it goes when this runner does
+            if int(owner) in self.hands:
+                found.setdefault(int(owner), set()).add(pid)
+            else:
+                tree.kill(pid)
+        for worker_id, hand in self.hands.items():
+            hand.others = found.get(worker_id, set())
+
+    def share_cores(self, facts: Facts) -> None:
+        """Hold as many cores as there are workers, and give one where others have too few."""
+        active = self.active()
+        staying = [hand for hand in active if not hand.leaving]
+        wanted = len(active)
+        if len(active) < facts.workers:
+            wanted = max(wanted, min(facts.workers, self.ledger.claimable))
+        self.cores.settle(len(active), wanted)
+        if len(staying) > 1 and len(staying) == len(active) and self.cores.must_give(len(active)):
+            min(staying, key=_leaves_first).send_home()
 
     # -- orders and limits -------------------------------------------------------------------
 
-    def watch(self, outlook: Outlook) -> None:
-        """Look at each worker's trial: is it to be interrupted, too long, or too large?"""
-        now = boot_seconds()
+    def see(self, now: float) -> None:
+        """Put into each hand what the store says it is doing."""
+        closing = self.ledger.facts.closing if self.ledger.facts is not None else {}
         for hand in self.hands.values():
-            held = next(iter(supervision.held_by(self.connection, hand.worker_id)), None)
-            if hand.trial is None or held is None or held.trial_id != hand.trial.trial_id:
+            held = next(iter(self.ledger.held.get(hand.worker_id, ())), None)
+            before = hand.trial
+            if held is None or before is None or held.trial_id != before.trial_id:
                 hand.since = now
+                hand.moved = now
             hand.trial = held
-            if hand.killed:
-                continue
-            if held is None:
-                if supervision.is_closing_interrupted(self.connection, hand.worker_id):
-                    self.kill(hand, None)
-                continue
-            hand.did_anything = True
-            if held.interrupt or outlook.state == "failed":
-                self.kill(hand, None)
-            elif outlook.trial_time_s is not None and now - hand.since > outlook.trial_time_s:
-                limit = f"{outlook.trial_time_s:g} s"
-                self.kill(hand, ("TimeLimit", f"took longer than --trial-time {limit}"))
-            elif (
-                outlook.trial_memory_mib is not None and now - hand.memory_checked > MEMORY_EVERY_S
-            ):
-                hand.memory_checked = now
-                used = memory_mib(hand.process.pid)
-                if used > outlook.trial_memory_mib:
-                    limit = f"{outlook.trial_memory_mib:g} MiB"
-                    self.kill(
-                        hand, ("MemoryLimit", f"used {used:.0f} MiB of --trial-memory {limit}")
-                    )
+            hand.closing = closing.get(hand.worker_id)
+            hand.did_anything = hand.did_anything or hand.study is not None
 
-    def kill(self, hand: Hand, verdict: tuple[str, str] | None) -> None:
-        """Kill a worker with all that it started; `reap` settles its trial."""
-        hand.killed = True
-        hand.verdict = verdict
-        hand.judged = hand.trial.trial_id if hand.trial is not None else None
-        kill_group(hand.process.pid)
+    def watch(self, facts: Facts, now: float) -> None:
+        """Look at each worker's job: is it to be interrupted, too long, or too large?"""
+        interrupted = facts.interrupted
+        for hand in self.hands.values():
+            if hand.killed or hand.study is None:
+                continue
+            if hand.study in interrupted or (facts.failed and hand.trial is not None):
+                hand.kill(None)
+            elif hand.frozen_at is None and hand.trial is not None:
+                verdict = limits.judge(hand, facts, now)
+                if verdict is not None:
+                    hand.kill(verdict)
+                else:
+                    self.ledger.attempt(lambda hand=hand: self.watch_motion(hand, now))  # type: ignore[misc]
+
+    def watch_motion(self, hand: Hand, now: float) -> None:
+        """Flag a worker that has long done nothing, until it does something again."""
+        if now - hand.looked < limits.MOTION_EVERY_S:
+            return
+        hand.looked = now
+        trial = hand.trial
+        assert trial is not None
+        if limits.has_moved(
+            hand, lambda: outlook.reports(self.ledger.connection, trial.trial_id), now
+        ):
+            hand.flag = None
+        elif now - hand.moved >= limits.HUNG_S:
+            hand.flag = limits.HUNG
+
+    def note(self) -> None:
+        """Write down what the store does not know yet of the workers' processes."""
+        changed = [hand for hand in self.hands.values() if hand.noted != hand.to_note]
+        if not changed:
+            return
+        with self.ledger.write() as connection:
+            for hand in changed:
+                self.note_one(connection, hand)
+        for hand in changed:
+            hand.noted = hand.to_note
+
+    def note_one(self, connection: Connection, hand: Hand) -> None:
+        """One worker's row, and the line in the log if it is flagged or no longer."""
+        pid, frozen_at, flag = hand.to_note
+        supervision.note_worker(
+            connection, hand.worker_id, pid, hand.ticks_at_start, frozen_at, flag
+        )
+        before = hand.noted[2] if hand.noted is not None else None
+        if flag != before:
+            text = f"worker {hand.slot}: {flag}" if flag else f"worker {hand.slot} works again"
+            job = hand.trial
+            add_event(
+                connection,
+                self.experiment_id,
+                events.WORKER,
+                text,
+                hand.study,
+                job.number if job is not None else None,
+            )
+
+    def freeze(self, facts: Facts, now: float) -> None:
+        """Stop the processes of frozen studies where they are, and let others go on.
+
+        They are stopped while this process holds the store's write lock: so none of them does.
+        """
+        for hand in self.hands.values():
+            if hand.frozen_at is not None and not hand.killed and hand.study not in facts.frozen:
+                hand.go_on(now)
+        if not any(_is_to_freeze(hand, facts) for hand in self.hands.values()):
+            return
+        stopped: list[Hand] = []
+        with self.ledger.write_at_once() as connection:
+            # Nobody can claim or finish now: what each of them holds is read once more.
+            self.ledger.read()
+            self.see(now)
+            fresh = self.ledger.facts or facts
+            for hand in self.hands.values():
+                if _is_to_freeze(hand, fresh):
+                    hand.stand_still(boot_seconds(), utc_now())
+                    self.note_one(connection, hand)
+                    stopped.append(hand)
+            for study_id in {hand.study for hand in stopped}:
+                n = sum(hand.study == study_id for hand in stopped)
+                text = f"frozen: {n} worker{'s' if n > 1 else ''} stopped in the middle"
+                add_event(connection, self.experiment_id, events.STUDY, text, study_id)
+        for hand in stopped:
+            hand.noted = hand.to_note
 
     def kill_all(self) -> None:
         """Kill every worker; their trials go back to the queue."""
         for hand in self.hands.values():
             if not hand.killed:
-                self.kill(hand, None)
+                hand.kill(None)
 
-    def account(self, outlook: Outlook) -> None:
-        """Add up the time since the first claim in which workers lived; end what it used up."""
-        now = boot_seconds()
+    def account(self, facts: Facts, now: float) -> None:
+        """Add up the time since the first claim in which workers worked; end what it used up."""
         elapsed = now - self.accounted
-        if elapsed < TIME_EVERY_S:
+        if not self.active():
+            self.accounted = now
             return
-        self.accounted = now
-        if not self.hands or not supervision.has_begun(self.connection, self.experiment_id):
+        self.begun = self.begun or bool(self.ledger.held)
+        if not self.begun:
+            self.accounted = now
             return
-        limit = outlook.time_limit_s
+        limit = facts.time_limit_s
+        used_up = limit is not None and facts.time_used_s + elapsed >= limit
+        if elapsed < TIME_EVERY_S and not used_up:
+            return
         ended = False
-        with self.write() as connection:
+        with self.ledger.write() as connection:
             supervision.add_time(connection, self.experiment_id, elapsed)
-            if limit is not None and outlook.time_used_s + elapsed >= limit:
+            if limit is not None and used_up:
                 ended = supervision.end_by_time(connection, self.experiment_id, limit)
+        self.accounted = now
         if ended:
             self.kill_all()
 
+    def watch_space(self) -> None:
+        """Stop hiring before the disk is full, and go on by itself when there is room again."""
+        now = boot_seconds()
+        if self.space.is_short():
+            if not self.space.waiting:
+                logging.warning("less than %g MiB are free: waiting", LEAST_MIB)
+            self.space.wait()
+        if not self.space.waiting:
+            return
+        self.short_since = self.short_since or now
+        if self.space.is_short():
+            return
+        with self.ledger.write() as connection:
+            text = f"the disk was full for {now - self.short_since:.0f} s: going on"
+            add_event(connection, self.experiment_id, events.EXPERIMENT, text)
+        self.short_since = None
+        self.space.go_on()
 
-def _how_it_ended(code: int, hand: Hand, *, at_work: bool) -> str:
-    if hand.killed:
-        return "interrupted" if hand.verdict is None else hand.verdict[1]
-    if code < 0:
-        with contextlib.suppress(ValueError):
-            return f"its process died by {signal.Signals(-code).name}"
-        return f"its process died by signal {-code}"
-    return f"its process exited with {code}" if code or at_work else "no more work"
+
+def _is_to_freeze(hand: Hand, facts: Facts) -> bool:
+    return hand.frozen_at is None and not hand.killed and hand.study in facts.frozen
+
+
+def _leaves_first(hand: Hand) -> tuple[bool, bool, int]:
+    """Who goes when there are too many: who is going already, an idle one, the highest slot."""
+    return not hand.leaving, hand.study is not None, -hand.slot
 
 
 def drive(location: Location, experiment_id: int) -> bool:
@@ -311,30 +470,46 @@ def drive(location: Location, experiment_id: int) -> bool:
         if descriptor is None:
             return False
         try:
-            runner = Runner(location, experiment_id)
+            runner = Runner(location, experiment_id, descriptor)
             try:
                 runner.run()
+                if runner.ledger.lost:
+                    return False
             finally:
-                runner.connection.close()
+                runner.close()
         finally:
             os.close(descriptor)
-        with contextlib.closing(connect_to_write(location.path)) as connection:
-            outlook = supervision.outlook(connection, experiment_id)
-        if outlook is None or outlook.claimable == 0 or outlook.state in FINAL:
+        if not is_work_left(location, experiment_id):
             return True
 
 
+def is_work_left(location: Location, experiment_id: int) -> bool:
+    """Whether an experiment needs a runner, as somebody sees it who is none."""
+    with contextlib.closing(connect_to_write(location)) as connection:
+        found = outlook.look_ahead(connection, experiment_id)
+    return found is not None and found.claimable > 0 and found.state not in FINAL
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """The process: `python -P -m engines.run.runner STORE EXPERIMENT`."""
-    parser = argparse.ArgumentParser(prog="engines.run.runner")
-    parser.add_argument("store", type=Path)
-    parser.add_argument("experiment", type=int)
-    options = parser.parse_args(arguments)
+    """The process: `python -P -m engines.run.runner EXPERIMENT STORE_AS_SHOWN`.
+
+    The store itself comes through the environment, because it may hold a password.
+    """
+    words = sys.argv[1:] if arguments is None else arguments
     os.umask(0o077)
     for ignored in (signal.SIGHUP, signal.SIGINT):
         signal.signal(ignored, signal.SIG_IGN)
+    if sys.platform.startswith("linux"):
+        child = os.fork()
+        if child:
+            guardian.become(child)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    drive(Location(options.store), options.experiment)
+    tree.adopt_orphans()
+    try:
+        drive(locate(None), int(words[0]))
+    except StoreUnavailable as error:  # its workers end with it
+        logging.error("%s", error)
+        return error.exit_code
     return 0
 
 

@@ -14,12 +14,14 @@ from typing import Any
 import pytest
 
 from engines.errors import BadInput, HyperionError
-from engines.run import capacity, launcher, objective, process, runner
-from engines.run.runner import Hand, Runner, _how_it_ended
+from engines.run import capacity, cgroup, deaths, launcher, limits, objective, process, runner, tree
+from engines.run.hands import Hand, how_it_ended
+from engines.run.runner import Runner
 from engines.study import supervision
 from engines.study.experiments import create_or_extend
 from engines.study.location import Location
 from engines.study.locks import living_runners, runner_pid, take_runner_lock
+from engines.study.outlook import Facts
 from engines.study.storage import HyperionStorage
 from tests.unit.building import (
     add_worker,
@@ -146,7 +148,7 @@ def test_a_process_that_ended_is_not_the_same_any_more() -> None:
 
     assert not process.is_same_process(*who)
     assert process.start_ticks(who[0]) in (0, *range(who[1] + 1, who[1] + 10**9, 10**9))
-    process.kill_group(who[0])  # gone: nothing happens
+    tree.kill(who[0])  # gone: nothing happens
 
 
 def test_start_ticks_are_read_behind_a_name_with_spaces_and_brackets(
@@ -160,8 +162,9 @@ def test_start_ticks_are_read_behind_a_name_with_spaces_and_brackets(
 
 def test_memory_of_a_process_is_known() -> None:
     assert process.peak_memory_mib() > 10
-    assert process.memory_mib(os.getpid()) > 5
-    assert process.memory_mib(2**22 + 1) == 0.0
+    assert tree.memory_mib(os.getpid()) > 5
+    assert tree.memory_mib(2**22 + 1) == 0.0
+    assert tree.memory_mib(os.getpid()) <= tree.memory_mib(os.getpid(), above=1e9)
 
 
 @pytest.mark.parametrize(
@@ -177,16 +180,63 @@ def test_the_number_of_workers_is_bounded_by_cores_and_memory(
     assert capacity.default_workers() == workers
 
 
+@pytest.fixture
+def group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A control group of version 2 as a container sees it: its own group is the root."""
+    root = tmp_path / "cgroup"
+    (root / "slice" / "scope").mkdir(parents=True)
+    monkeypatch.setattr(cgroup, "ROOT", root)
+    monkeypatch.setattr(cgroup, "OWN", tmp_path / "own")
+    (tmp_path / "own").write_text("0::/slice/scope\n")
+    return root
+
+
 @pytest.mark.parametrize(
     ("quota", "cores"), [("max 100000", 8), ("250000 100000", 2), ("5000 100000", 1), ("junk", 8)]
 )
+@pytest.mark.parametrize("folder", [".", "slice", "slice/scope"])
 def test_a_quota_cuts_the_usable_cores(
-    monkeypatch: pytest.MonkeyPatch, quota: str, cores: int
+    group: Path, monkeypatch: pytest.MonkeyPatch, quota: str, cores: int, folder: str
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
-    monkeypatch.setattr(Path, "read_text", lambda self: quota)
+    (group / folder / "cpu.max").write_text(quota)
 
     assert capacity.usable_cores() == cores
+
+
+def test_a_quota_of_the_older_kind_cuts_them_as_well(
+    group: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    cgroup.OWN.write_text("3:cpu,cpuacct:/box\n4:memory:/box\n")
+    (group / "cpu").mkdir()
+    (group / "cpu" / "cpu.cfs_quota_us").write_text("300000\n")
+    (group / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
+
+    assert capacity.usable_cores() == 3
+
+
+def test_memory_that_a_group_may_not_have_is_not_free(group: Path) -> None:
+    (group / "slice" / "memory.max").write_text(f"{900 * 1024**2}\n")
+    (group / "slice" / "memory.current").write_text(f"{700 * 1024**2}\n")
+    (group / "slice" / "memory.stat").write_text(f"anon 1\ninactive_file {100 * 1024**2}\n")
+    (group / "slice" / "scope" / "memory.max").write_text("max\n")
+
+    assert cgroup.memory_left_mib() == 300.0
+    assert capacity.free_memory_mib() <= 300.0
+
+
+def test_kills_for_lack_of_memory_are_counted_where_the_kernel_counts_them(group: Path) -> None:
+    assert cgroup.memory_kill_counter() in (None, Path("/proc/vmstat"))
+    (group / "slice" / "memory.events").write_text("low 0\noom 2\noom_kill 1\n")
+    counter = cgroup.memory_kill_counter()
+    assert cgroup.count_memory_kills(counter) == 1
+
+    (group / "slice" / "scope" / "memory.oom_control").write_text("under_oom 0\noom_kill 7\n")
+    counter = cgroup.memory_kill_counter()
+    assert counter == group / "slice" / "scope" / "memory.oom_control"
+    assert cgroup.count_memory_kills(counter) == 7
+    assert cgroup.count_memory_kills(None) is None
 
 
 # -- the launcher ---------------------------------------------------------------------------------
@@ -239,7 +289,15 @@ def driver(location: Location, storage: HyperionStorage) -> Any:
     create_or_extend(storage, experiment_plan(study_plan(goal=4)))
     driver = Runner(location, 1)
     yield driver
-    driver.connection.close()
+    driver.close()
+
+
+def look(driver: Runner) -> Facts:
+    """What the runner knows after it has looked at the store."""
+    driver.ledger.read()
+    driver.see(runner.boot_seconds())
+    assert driver.ledger.facts is not None
+    return driver.ledger.facts
 
 
 def hand(location: Location, code: int | None, slot: int = 1) -> Hand:
@@ -264,7 +322,7 @@ def test_an_end_is_told_in_words(
 ) -> None:
     ended = Hand(Ended(code), 1, 1, killed=killed, verdict=verdict)  # type: ignore[arg-type]
 
-    assert _how_it_ended(code, ended, at_work=at_work) == words
+    assert how_it_ended(code, ended, at_work=at_work) == words
 
 
 @pytest.mark.parametrize(
@@ -308,109 +366,327 @@ def test_a_dead_worker_s_trial_is_settled_by_how_it_died(
     assert rows(location, "SELECT ended_at IS NOT NULL FROM hx_worker") == [(1,)]
 
 
-def test_workers_that_can_not_start_end_the_experiment_with_their_log(
+@pytest.mark.parametrize(("lost", "state"), [(0, "WAITING"), (1, "FAIL")])
+def test_a_worker_that_memory_ran_out_for_gets_one_more_try(
+    location: Location, storage: HyperionStorage, driver: Runner, lost: int, state: str
+) -> None:
+    dead = hand(location, -signal.SIGKILL)
+    must_claim(storage, dead.worker_id)
+    with changing(location) as connection:
+        connection.execute("UPDATE hx_trial SET memory_kills = ?", (lost,))
+    driver.hands[dead.worker_id] = dead
+    driver.deaths.counter = location.side / "memory.events"
+    driver.deaths.counter.write_text(f"oom_kill {driver.deaths.kills_seen + 1}\n")
+
+    driver.reap()
+
+    assert rows(location, "SELECT state, memory_kills FROM hx_trial") == [(state, 1)]
+    if state == "FAIL":
+        assert rows(location, "SELECT error_class FROM hx_trial") == [("OutOfMemory",)]
+
+
+def test_one_kill_for_lack_of_memory_explains_one_death(
+    location: Location, storage: HyperionStorage, driver: Runner
+) -> None:
+    driver.deaths.counter = location.side / "memory.events"
+    driver.deaths.counter.write_text(f"oom_kill {driver.deaths.kills_seen + 1}\n")
+    for slot in (1, 2):
+        dead = hand(location, -signal.SIGKILL, slot)
+        must_claim(storage, dead.worker_id)
+        driver.hands[dead.worker_id] = dead
+
+    driver.reap()
+
+    assert rows(location, "SELECT memory_kills FROM hx_trial ORDER BY 1") == [(0,), (1,)]
+
+
+def test_a_trial_that_is_killed_again_and_again_waits_longer_each_time(
+    location: Location, storage: HyperionStorage, driver: Runner
+) -> None:
+    pauses: list[float] = []
+    for _ in range(deaths.PATIENT_KILLS + 8):
+        dead = hand(location, -signal.SIGKILL)
+        must_claim(storage, dead.worker_id)
+        driver.hands[dead.worker_id] = dead
+        driver.reap()
+        pauses.append(max(0.0, driver.hire_after - runner.boot_seconds()))
+
+    assert pauses[: deaths.PATIENT_KILLS] == [0.0] * deaths.PATIENT_KILLS
+    assert pauses[deaths.PATIENT_KILLS :] == pytest.approx([1, 2, 4, 8, 16, 32, 60, 60], abs=0.9)
+    assert rows(location, "SELECT state, crashes FROM hx_trial") == [("WAITING", 0)]
+
+
+def test_a_write_that_fails_for_lack_of_room_loses_nothing_that_the_runner_knows(
+    location: Location, storage: HyperionStorage, driver: Runner
+) -> None:
+    dead = hand(location, -signal.SIGSEGV)
+    must_claim(storage, dead.worker_id)
+    driver.hands[dead.worker_id] = dead
+    with changing(location) as connection:
+        connection.execute("CREATE TABLE filler (x)")
+        connection.execute(
+            "CREATE TRIGGER fills AFTER INSERT ON hx_event "
+            "BEGIN INSERT INTO filler VALUES (zeroblob(1000000)); END"
+        )
+    connection = driver.ledger.connection
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    connection.execute(f"PRAGMA max_page_count = {pages + 20}")
+
+    assert not driver.ledger.attempt(driver.reap)
+    assert not driver.ledger.attempt(driver.reap)
+
+    assert driver.space.waiting
+    assert list(driver.hands.values()) == [dead]
+    assert rows(location, "SELECT state FROM trials") == [("RUNNING",)]
+    with changing(location) as other:
+        other.execute("DROP TRIGGER fills")
+    assert driver.ledger.attempt(driver.reap)
+    assert driver.hands == {}
+    assert rows(location, "SELECT state, crashes FROM hx_trial") == [("WAITING", 1)]
+
+
+def test_workers_that_can_not_start_end_the_experiment_with_the_cause(
     location: Location, driver: Runner
 ) -> None:
     for _ in range(runner.QUICK_DEATHS):
         dead = hand(location, 1)
         driver.hands[dead.worker_id] = dead
+        log = driver.logs.path(1)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text("Traceback\nImportError: no licence for libfast\n\n")
         driver.reap()
 
     with asking(location) as reader:
         experiment = reader.experiment(1)
     assert experiment.state == "failed"
     assert experiment.failure is not None
-    assert experiment.failure.startswith("its workers can't start: see ")
+    assert experiment.failure.startswith(
+        "its workers can't start: ImportError: no licence for libfast; see "
+    )
+
+
+def test_workers_that_others_kill_while_they_start_do_not_end_the_experiment(
+    location: Location, driver: Runner
+) -> None:
+    for _ in range(runner.QUICK_DEATHS * 2):
+        dead = hand(location, -signal.SIGKILL)
+        driver.hands[dead.worker_id] = dead
+        driver.reap()
+
+    with asking(location) as reader:
+        assert reader.experiment(1).failure is None
+
+
+def test_an_end_that_kills_its_worker_is_settled_without_a_score(
+    location: Location, storage: HyperionStorage, driver: Runner
+) -> None:
+    with changing(location) as connection:
+        connection.execute("UPDATE hx_study SET goal = 0")
+    for _ in range(supervision.CRASHES + 1):
+        dead = hand(location, -signal.SIGSEGV)
+        assert must_claim(storage, dead.worker_id).kind == "closing"
+        driver.hands[dead.worker_id] = dead
+        driver.reap()
+
+    with asking(location) as reader:
+        study = reader.experiment(1).studies[0]
+    assert study.state == "done"
+    assert study.message == "no held-out score: its process died by SIGSEGV, 4 times"
+
+
+def count_starts(driver: Runner, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The slots in which it would have started a worker."""
+    started: list[int] = []
+
+    def start() -> bool:
+        taken = {each.slot for each in driver.hands.values()}
+        slot = next(n for n in range(1, 99) if n not in taken)
+        started.append(slot)
+        driver.hands[slot] = Hand(Ended(None), slot, slot)  # type: ignore[arg-type]
+        return True
+
+    monkeypatch.setattr(driver, "start_worker", start)
+    return started
 
 
 def test_it_hires_no_more_than_there_is_work_for(
     location: Location, driver: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started: list[int] = []
-
-    def start(slot: int) -> None:
-        started.append(slot)
-        driver.hands[slot] = Hand(Ended(None), slot, slot)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(driver, "start_worker", start)
+    started = count_starts(driver, monkeypatch)
     with changing(location) as connection:
         connection.execute("UPDATE hx_experiment SET workers = 9")
         connection.execute("UPDATE hx_study SET goal = 3")
-        outlook = supervision.outlook(connection, 1)
-    assert outlook is not None
+    facts = look(driver)
 
-    driver.hire(outlook)
-    driver.hire(outlook)
+    driver.hire(facts, 1.0)
+    driver.hire(facts, 2.0)
     del driver.hands[2]
-    driver.hire(outlook)
+    driver.hire(facts, 3.0)
 
     assert started == [1, 2, 3, 2]
+
+
+def test_it_hires_nobody_while_there_is_no_room(
+    location: Location, driver: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = count_starts(driver, monkeypatch)
+    driver.space.wait()
+
+    driver.hire(look(driver), 1.0)
+    assert started == []
+    driver.watch_space()  # there is
+    driver.hire(look(driver), 1.0)
+
+    assert not driver.space.waiting
+    assert started != []
+    text = rows(location, "SELECT text FROM hx_event ORDER BY seq DESC LIMIT 1")[0][0]
+    assert text.startswith("the disk was full for ")
+
+
+def test_a_frozen_worker_leaves_its_place_to_another_one(
+    location: Location, driver: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = count_starts(driver, monkeypatch)
+    with changing(location) as connection:
+        connection.execute("UPDATE hx_experiment SET workers = 2")
+    facts = look(driver)
+    driver.hire(facts, 1.0)
+    driver.hands[1].frozen_at = "2026-11-22T10:00:00+00:00"
+
+    driver.hire(facts, 2.0)
+
+    assert started == [1, 2, 3]
+
+
+def test_of_too_many_workers_idle_ones_go_home_and_then_the_highest_slots(
+    location: Location, storage: HyperionStorage, driver: Runner
+) -> None:
+    for slot in (1, 2, 3, 4):
+        living = hand(location, None, slot)
+        driver.hands[living.worker_id] = living
+        if slot != 2:
+            must_claim(storage, living.worker_id)
+    with changing(location) as connection:
+        connection.execute("UPDATE hx_experiment SET workers = 2")
+
+    driver.hire(look(driver), 1.0)
+    driver.hire(look(driver), 2.0)
+
+    assert {h.slot: h.process.stdin.getvalue() for h in driver.hands.values()} == {  # type: ignore[union-attr]
+        1: b"",
+        2: process.LEAVE,
+        3: b"",
+        4: process.LEAVE,
+    }
 
 
 def test_limits_and_orders_kill_with_their_reason(
     location: Location, storage: HyperionStorage, driver: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now = [1000.0]
-    monkeypatch.setattr(runner, "boot_seconds", lambda: now[0])
-    monkeypatch.setattr(runner, "memory_mib", lambda pid: 700.0)
+    now = 1000.0
+    monkeypatch.setattr(tree, "memory_mib", lambda pid, others, above: 700.0)
     living = hand(location, None)
     driver.hands[living.worker_id] = living
     must_claim(storage, living.worker_id)
 
-    def look(**limits: float) -> tuple[bool, Any]:
+    def watch(seconds: float = 0.0, **budget: float) -> tuple[bool, Any]:
+        nonlocal now
+        now += seconds
         living.killed, living.verdict = False, None
         with changing(location) as connection:
             connection.execute(
                 "UPDATE hx_experiment SET trial_time_s = ?, trial_memory_mib = ?",
-                (limits.get("time"), limits.get("memory")),
+                (budget.get("time"), budget.get("memory")),
             )
-            outlook = supervision.outlook(connection, 1)
-        assert outlook is not None
-        driver.watch(outlook)
+        driver.ledger.read()
+        driver.see(now)
+        assert driver.ledger.facts is not None
+        driver.watch(driver.ledger.facts, now)
         return living.killed, living.verdict
 
-    assert look() == (False, None)
-    now[0] += 10
-    assert look(time=11.0, memory=701.0) == (False, None)
-    now[0] += 10
-    assert look(time=11.0) == (True, ("TimeLimit", "took longer than --trial-time 11 s"))
-    now[0] += 10
-    assert look(memory=699.0) == (
+    assert watch() == (False, None)
+    assert watch(10, time=11.0, memory=701.0) == (False, None)
+    assert watch(10, time=11.0) == (True, ("TimeLimit", "took longer than --trial-time 11 s"))
+    assert watch(10, memory=699.0) == (
         True,
         ("MemoryLimit", "used 700 MiB of --trial-memory 699 MiB"),
     )
+    living.frozen_at = "2026-11-22T10:00:00+00:00"
+    assert watch(10, time=11.0) == (False, None)
     with changing(location) as connection:
         connection.execute("UPDATE hx_study SET want = 'pause', want_now = 1")
-    assert look() == (True, None)
+    assert watch() == (True, None)
 
 
 def test_time_is_accounted_while_trials_run_and_ends_the_studies(
-    location: Location, storage: HyperionStorage, driver: Runner, monkeypatch: pytest.MonkeyPatch
+    location: Location, storage: HyperionStorage, driver: Runner
 ) -> None:
-    now = [driver.accounted]
-    monkeypatch.setattr(runner, "boot_seconds", lambda: now[0])
+    now = driver.accounted
     with changing(location) as connection:
         connection.execute("UPDATE hx_experiment SET time_limit_s = 10")
     living = hand(location, None)
     driver.hands[living.worker_id] = living
 
     def pass_time(seconds: float) -> float:
-        now[0] += seconds
-        with changing(location) as connection:
-            outlook = supervision.outlook(connection, 1)
-        assert outlook is not None
-        driver.watch(outlook)
-        driver.account(outlook)
+        nonlocal now
+        now += seconds
+        driver.account(look(driver), now)
         return float(rows(location, "SELECT time_used_s FROM hx_experiment")[0][0])
 
     assert pass_time(5) == 0.0  # nobody is at work
     must_claim(storage, living.worker_id)
-    assert pass_time(4) == 4.0
+    assert pass_time(4) == pytest.approx(4.0)
+    living.frozen_at = "2026-11-22T10:00:00+00:00"
+    assert pass_time(60) == pytest.approx(4.0)
+    living.frozen_at = None
     assert not living.killed
-    assert pass_time(7) == 11.0
+    assert pass_time(7) == pytest.approx(11.0)
 
     assert living.killed
     assert rows(location, "SELECT ended_by FROM hx_study") == [("time limit of 10 s",)]
+
+
+def test_a_worker_that_does_nothing_for_long_is_flagged_until_it_moves(
+    location: Location, storage: HyperionStorage, driver: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = [500]
+    monkeypatch.setattr(tree, "processor_ticks", lambda pid, others: used[0])
+    now = 5000.0
+    living = hand(location, None)
+    driver.hands[living.worker_id] = living
+    must_claim(storage, living.worker_id)
+
+    def pass_time(seconds: float) -> str | None:
+        nonlocal now
+        now += seconds
+        facts = look(driver)
+        driver.watch(facts, now)
+        driver.note()
+        with asking(location) as reader:
+            (worker,) = reader.workers(1)
+        return worker.flag
+
+    assert pass_time(0) is None
+    living.moved = now
+    assert pass_time(limits.HUNG_S - 1) is None
+    used[0] += limits.HUNG_TICKS - 1  # a thread that waits uses a little
+    assert pass_time(6) == limits.HUNG
+    with changing(location) as connection:
+        connection.execute(
+            "INSERT INTO trial_intermediate_values "
+            "(trial_id, step, intermediate_value, intermediate_value_type) "
+            "VALUES (?, 1, 0.5, 'FINITE')",
+            (living.trial.trial_id if living.trial else 0,),
+        )
+    assert pass_time(6) is None
+    assert pass_time(limits.HUNG_S + 6) == limits.HUNG
+    used[0] += 1000
+    assert pass_time(6) is None
+    told = rows(location, "SELECT text FROM hx_event WHERE kind = 'worker' ORDER BY seq")
+    assert [text for (text,) in told] == [
+        f"worker 1: {limits.HUNG}",
+        "worker 1 works again",
+    ] * 2
 
 
 def test_a_lock_that_was_let_go_is_nobody_s(location: Location) -> None:
