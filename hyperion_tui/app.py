@@ -74,7 +74,7 @@ class HyperionApp(App[None]):
 
     async def on_mount(self) -> None:
         self._obey_signals()
-        await self.push_screen(MainScreen(str(self.location.path)))
+        await self.push_screen(MainScreen(self.location.shown))
         self.set_interval(self._tick_s, self._tick)
         self._tick()
 

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from engines.errors import HyperionError, one_line
-from engines.study.location import Location
+from engines.study.location import STORE_VARIABLE, Location
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,11 @@ class Request:
         return words
 
 
-def run_child(words: Sequence[str]) -> Done:
-    """Run this interpreter with `words`; no terminal, no input, its output is caught."""
+def run_child(words: Sequence[str], environment: Mapping[str, str] | None = None) -> Done:
+    """Run this interpreter with `words`; no terminal, no input, its output is caught.
+
+    environment: variables beside our own; the words are for everybody to see, these are not.
+    """
     done = subprocess.run(
         [sys.executable, "-P", *words],
         stdin=subprocess.DEVNULL,
@@ -69,16 +73,17 @@ def run_child(words: Sequence[str]) -> Done:
         errors="replace",
         check=False,
         start_new_session=True,
+        env={**os.environ, **(environment or {})},
     )
     return Done(done.returncode, done.stdout, done.stderr)
 
 
 def command(location: Location, *words: str) -> str:
-    """Run `hyperion-tui WORDS --store ...` and return what it printed.
+    """Run `hyperion-tui WORDS` on a store and return what it printed.
 
     Raises HyperionError with the one line that it left on stderr.
     """
-    done = run_child(["-m", "hyperion_tui", *words, "--store", str(location.path)])
+    done = run_child(["-m", "hyperion_tui", *words], {STORE_VARIABLE: location.option})
     if done.code != 0:
         raise HyperionError(_reason(done))
     return done.out

@@ -12,12 +12,13 @@ import importlib
 import io
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from engines.errors import BadInput, HyperionError, one_line
-from engines.study.location import locate
+from engines.errors import BadInput, HyperionError, StoreOutdated, StoreUnavailable, one_line
+from engines.study.location import STORE_VARIABLE, Location, has_password, locate
 from hyperion_tui import __version__, options
 
 SMALLEST = (80, 24)
@@ -34,6 +35,7 @@ COMMANDS = {
     "resume": "hyperion_tui.commands.orders:resume",
     "retry": "hyperion_tui.commands.orders:retry",
     "capabilities": "hyperion_tui.commands.about:capabilities",
+    "backtest": "hyperion_tui.commands.backtest:backtest",
     "data list": "hyperion_tui.commands.about:data_list",
     "data check": "hyperion_tui.commands.about:data_check",
     "doctor": "hyperion_tui.commands.about:doctor",
@@ -90,6 +92,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("name", metavar="NAME")
     sub = add("trials", "every trial of a study", "trials diabetes-1/ridge --csv trials.csv")
     sub.add_argument("study", metavar="STUDY")
+    sub.add_argument("--replay", action="store_true", help="compute its suggestions again")
     _add_csv(sub)
     sub = add("compare", "studies side by side, ranked", "compare diabetes-1 --csv table.csv")
     sub.add_argument("names", nargs="*", metavar="NAME")
@@ -98,6 +101,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_orders(add)
     add("capabilities", "families, models, what is installed", "capabilities")
     _add_data(add("data", "data sets", "data check my.csv"))
+    _add_backtest(
+        add("backtest", "score a policy in the simulator", "backtest buy-and-hold --data my.csv")
+    )
     sub = add("doctor", "is everything in order?", "doctor --where")
     sub.add_argument("--where", action="store_true", help="list every path that is used")
     sub.add_argument("--clean", action="store_true", help="remove what no experiment needs")
@@ -106,7 +112,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_common(parser: argparse.ArgumentParser, default: object = None) -> None:
     parser.add_argument(
-        "--store", default=default, metavar="FILE", help="the store, instead of your own"
+        "--store", default=default, metavar="FILE|URL", help="the store, instead of your own"
     )
     parser.add_argument(
         "--json",
@@ -153,7 +159,9 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 def _add_orders(add: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
     sub = add("pause", "no new trials; those in hand finish", "pause diabetes-1 --now")
     sub.add_argument("name", metavar="NAME")
-    sub.add_argument("--now", action="store_true", help="interrupt trials; they are put back")
+    how = sub.add_mutually_exclusive_group()
+    how.add_argument("--now", action="store_true", help="interrupt trials; they are put back")
+    how.add_argument("--freeze", action="store_true", help="stop processes where they are")
     sub = add("resume", "go on, with a larger budget if given", "resume diabetes-1 --trials 50")
     sub.add_argument("name", metavar="NAME")
     sub.add_argument("--trials", type=_typed(options.TRIALS), metavar="N", help="new total")
@@ -181,8 +189,38 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     _add_common(check, default=argparse.SUPPRESS)
 
 
+def _add_backtest(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "policy",
+        metavar="POLICY",
+        help="flat, buy-and-hold, random, or a column of positions (fractions of equity)",
+    )
+    add = parser.add_argument
+    add("--data", required=True, metavar="FILE|NAME", help="bars: CSV, Parquet or a sample")
+    add("--time-column", metavar="COLUMN")
+    share, a_year = _typed(options.share), _typed(options.rate)
+    add("--fee", type=share, default=0.001, metavar="X", help="share of what is traded (0.001)")
+    add("--slippage", type=share, default=0.0, metavar="X", help="share of the price")
+    add("--spread", type=share, default=0.0, metavar="X", help="share of the price")
+    add("--borrow-rate", type=_typed(options.number), default=0.0, metavar="R", help="a year")
+    add("--funding-rate", type=a_year, default=0.0, metavar="R", help="a year, longs pay it")
+    add("--fill", choices=("next_open", "same_close"), default="next_open",
+        help="same_close is look-ahead, for comparison")  # fmt: skip
+    add("--max-position", type=_typed(options.number), default=1.0, metavar="X")
+    for name in ("--stop-loss", "--take-profit", "--max-drawdown"):
+        add(name, type=_typed(options.number), metavar="X", help="share, such as 0.05")
+    add("--balance", type=_typed(options.number), default=10000.0, metavar="MONEY")
+    add("--bars-per-year", type=_typed(options.number), metavar="N")
+    add("--seed", type=_typed(options.SEED), default=42, metavar="N", help="of random baselines")
+    add("--trades", metavar="FILE", help="write the trade log as CSV, or - for stdout")
+    add("--equity", metavar="FILE", help="write the equity curve as .svg or .png")
+    add("--force", action="store_true", help="replace files that exist")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """The program; returns its exit code. The only place that turns errors into messages."""
+    if argv is None:
+        hide_password()
     os.umask(0o077)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A name or a sign that this terminal's encoding lacks is shown as `?`, not a crash.
@@ -203,19 +241,85 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
+def hide_password() -> None:
+    """Start the program again without the password of `--store`, which everybody can read there.
+
+    `ps` shows the words of every process to every user. The store goes on in HYPERION_STORAGE,
+    which only its owner can read; what is left is the tenth of a second until here.
+    """
+    words = sys.argv[1:]
+    stores = [
+        *(word.partition("=")[2] for word in words if word.startswith("--store=")),
+        *(words[i + 1] for i, word in enumerate(words[:-1]) if word == "--store"),
+    ]
+    if not any(has_password(store) for store in stores):
+        return
+    kept, given, rest = [], "", iter(words)
+    for word in rest:
+        if word == "--store":
+            given = next(rest, given)
+        elif word.startswith("--store="):
+            given = word.partition("=")[2]
+        else:
+            kept.append(word)
+    program = sys.orig_argv[: len(sys.orig_argv) - len(words)]
+    environment = {**os.environ, STORE_VARIABLE: given}
+    print(
+        "hyperion-tui: note: a password in --store can be seen by others for a moment, and stays "
+        f"in your shell's history; set {STORE_VARIABLE} instead.",
+        file=sys.stderr,
+        flush=True,
+    )
+    os.execve(sys.executable, [*program, *kept], environment)
+
+
 def _dispatch(arguments: argparse.Namespace) -> int:
     location = locate(arguments.store)
     if arguments.command is None:
         check_terminal()
         from hyperion_tui.app import run_app
 
+        bring_up_to_date(location)
         return run_app(location, slow=arguments.slow)
     name = arguments.command
     if name == "data":
         name = f"data {arguments.action}"
     module, _, function = COMMANDS[name].partition(":")
-    code = getattr(importlib.import_module(module), function)(arguments, location)
-    return int(code)
+    command = getattr(importlib.import_module(module), function)
+    try:
+        return int(command(arguments, location))
+    except StoreOutdated:
+        bring_up_to_date(location)
+        return int(command(arguments, location))
+
+
+def bring_up_to_date(location: Location) -> None:
+    """Migrate a store of an older version, once; it costs a second, and nothing otherwise.
+
+    In a process of its own: this one may become the app, which never loads SQLAlchemy.
+    """
+    if location.is_file and not location.path.exists():
+        return
+    from engines.study.reader import Reader
+
+    try:
+        Reader(location).close()
+    except StoreOutdated:
+        print("hyperion-tui: bringing the store up to date", file=sys.stderr, flush=True)
+        code = "from engines.study.store import open_storage; open_storage().close()"
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", code],
+            env={**os.environ, STORE_VARIABLE: location.option},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            reason = (done.stderr.strip().splitlines() or ["no reason known"])[-1]
+            text = reason.removeprefix("engines.errors.StoreUnavailable: ")
+            raise StoreUnavailable(f"The store can't be brought up to date: {text}") from None
+    except StoreUnavailable:
+        return  # the app says so itself, and looks again
 
 
 def check_terminal() -> None:

@@ -11,15 +11,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from engines.errors import HyperionError
+from engines.errors import HyperionError, StoreUnavailable
 from engines.study.location import Location
-from engines.study.locks import runner_pid
 from engines.study.reader import Reader
 from engines.study.records import Experiment
 from hyperion_tui.messages import Snapshot
 
 LOG_LENGTH = 5_000
 """Events that are read, and kept, of one experiment."""
+
+SERVER_POLL_S = 0.2
+"""How often a server is asked whether something changed; a file is asked at every tick."""
 
 _GOING_ON = ("running", "waiting", "pausing")
 
@@ -31,7 +33,7 @@ class Feed:
         self.location = location
         self._reader: Reader | None = None
         self._pages: Reader | None = None
-        self._version = -1
+        self._version: int | str = -1
         self._wanted: int | None = None
         self._shown = Snapshot()
         self._forced = True
@@ -71,23 +73,27 @@ class Feed:
         """Whether `read` should be called now. It must be, if this says yes."""
         if self._busy or time.monotonic() < self._not_before:
             return False
-        self._busy = self._forced or self._changed()
+        # A server may take its time to answer: it is asked in the thread that reads.
+        self._busy = self._forced or not self.location.is_file or self._changed()
         return self._busy
 
     def _changed(self) -> bool:
         if self._reader is None:
-            return self.location.path.exists()
+            return self.location.may_exist
         try:
             return self._reader.data_version() != self._version or self._runner_changed()
         except HyperionError:
             return True
 
     def _runner_changed(self) -> bool:
-        # A runner that dies writes nothing: its lock is the only sign.
+        # A runner that dies, or has no room, writes nothing: its lock is the only sign.
+        assert self._reader is not None
+        going_on = [e for e in self._shown.experiments if e.state in _GOING_ON]
+        living = self._reader.runners(e.experiment_id for e in going_on)
         return any(
-            runner_pid(self.location.runner_lock(e.experiment_id)) != e.runner_pid
-            for e in self._shown.experiments
-            if e.state in _GOING_ON
+            living.get(e.experiment_id, (None, None)) != (e.runner_pid, e.runner_host)
+            or self._reader.trouble(e.experiment_id, living.get(e.experiment_id)) != e.trouble
+            for e in going_on
         )
 
     def read(self) -> Snapshot | None:
@@ -100,6 +106,10 @@ class Feed:
 
     def _read_unless_same(self) -> Snapshot | None:
         started = time.monotonic()
+        if not self._forced and not self.location.is_file and not self._changed():
+            self._not_before = started + SERVER_POLL_S
+            self._busy = False
+            return None
         self._forced = False
         try:
             snapshot = self._read()
@@ -134,7 +144,9 @@ class Feed:
         return replace(self._shown, problem=problem) if lasting else self._shown
 
     def _read(self) -> Snapshot:
-        if not self.location.path.exists():
+        if not self.location.may_exist:
+            if self._shown.experiments:
+                raise StoreUnavailable(f"{self.location.shown} was deleted while it was shown.")
             return Snapshot()
         if self._reader is None:
             self._reader = Reader(self.location)

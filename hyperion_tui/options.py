@@ -63,6 +63,19 @@ def number(text: str) -> float:
     return value
 
 
+def share(text: str) -> float:
+    """A number from 0 to below 0.5, such as a fee of 0.001."""
+    value = number(text)
+    if value >= 0.5:
+        raise BadInput(f"{text} is not a share from 0 to 0.5; 10 basis points are 0.001")
+    return value
+
+
+def rate(text: str) -> float:
+    """A finite number, of either sign."""
+    return -number(text[1:]) if text.startswith("-") else number(text)
+
+
 TRIALS = whole(1, 1_000_000)
 WORKERS = whole(1, 256)
 SEED = whole(0, 2**31 - 1)

@@ -16,8 +16,10 @@ from engines.errors import HyperionError
 from engines.models import catalogue
 from engines.models.spec import is_installed
 from engines.run.capacity import default_workers, free_memory_mib, usable_cores
+from engines.study import adoption
 from engines.study.location import Location
 from engines.study.reader import Reader
+from engines.study.sqlite import connect_to_read
 from hyperion_tui import text
 from hyperion_tui.output import print_json, print_table, talk
 
@@ -156,20 +158,22 @@ def _machine() -> list[Finding]:
 
 
 def _store(location: Location) -> list[Finding]:
-    path = location.path
-    if not path.exists():
-        return [("store", True, f"{path} does not exist yet; the first run makes it")]
+    if not location.may_exist:
+        return [("store", True, f"{location.shown} does not exist yet; the first run makes it")]
     try:
         with contextlib.closing(Reader(location)) as reader:
             experiments = reader.experiments()
             orphans = [e.name for e in experiments if e.is_orphaned]
+            note = f"; {reader.note}" if reader.note else ""
+        times = adoption.times_notice(location)
     except HyperionError as error:
         return [("store", False, str(error))]
-    found: list[Finding] = [
-        ("store", True, f"{path}: {text.plural(len(experiments), 'experiment')}"),
-        _integrity(path),
-        _mode(path),
-    ]
+    number = text.plural(len(experiments), "experiment")
+    found: list[Finding] = [("store", True, f"{location.shown}: {number}{note}")]
+    if location.is_file:
+        found += [_integrity(location.path), _mode(location.path)]
+    if times is not None:
+        found.append(("times", True, times))
     if orphans:
         names = ", ".join(orphans)
         found.append(("runners", False, f"{names}: no runner; `hyperion-tui resume NAME`"))
@@ -178,11 +182,9 @@ def _store(location: Location) -> list[Finding]:
 
 def _integrity(path: Path) -> Finding:
     try:
-        with contextlib.closing(
-            sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
-        ) as connection:
+        with contextlib.closing(connect_to_read(path)) as connection:
             word = connection.execute("PRAGMA quick_check").fetchone()[0]
-    except sqlite3.Error as error:
+    except (sqlite3.Error, HyperionError) as error:
         word = str(error)
     return ("integrity", word == "ok", word)
 
@@ -195,7 +197,7 @@ def _mode(path: Path) -> Finding:
 
 def _where(arguments: argparse.Namespace, location: Location) -> int:
     paths = {
-        "store": location.path,
+        "store": location.shown,
         "beside it": location.side,
         "logs": location.side / "logs",
         "data": location.side / "data",
@@ -212,7 +214,7 @@ def _where(arguments: argparse.Namespace, location: Location) -> int:
 def _clean(location: Location) -> list[Finding]:
     """Remove folders of experiments that are no longer in the store."""
     known: set[str] = set()
-    if location.path.exists():
+    if location.may_exist:
         with contextlib.closing(Reader(location)) as reader:
             known = {str(e.experiment_id) for e in reader.experiments()}
     freed = 0

@@ -16,8 +16,10 @@ from hyperion_tui.output import print_json, talk
 def order(arguments: argparse.Namespace, location: Location) -> int:
     """`pause`, `stop` and `cancel` NAME."""
     now = bool(getattr(arguments, "now", False))
+    freeze = bool(getattr(arguments, "freeze", False))
     targets = _find(location, arguments.name)
-    return _say(arguments, orders.give(location, targets, arguments.command, now=now))
+    done = orders.give(location, targets, arguments.command, now=now, freeze=freeze)
+    return _say(arguments, done)
 
 
 def resume(arguments: argparse.Namespace, location: Location) -> int:

@@ -14,7 +14,7 @@ from engines.analysis.report import experiment_document, verdict
 from engines.errors import HyperionError
 from engines.run import orders
 from engines.run.launcher import start_runner
-from engines.study import control
+from engines.study import adoption, control
 from engines.study.location import Location
 from engines.study.reader import Reader
 from engines.study.records import Experiment, Study
@@ -49,6 +49,8 @@ def run(arguments: argparse.Namespace, location: Location) -> int:
         trial_time_s=arguments.trial_time,
         trial_memory_mib=arguments.trial_memory,
     )
+    for notice in adoption.notices(location):
+        talk(f"note: {notice}.")
     experiment_id = start.create(location, request)
     with contextlib.closing(Reader(location)) as reader:
         orders.forgive(location, reader.experiment(experiment_id))
@@ -103,7 +105,8 @@ def watch(reader: Reader, location: Location, experiment_id: int) -> Experiment:
     Raises KeyboardInterrupt on Ctrl-C, and HyperionError if its runner is gone for good.
     """
     with _progress() as show:
-        seen, lost = -1, 0
+        seen: int | str = -1
+        lost = 0
         while True:
             version = reader.data_version()
             experiment = None

@@ -10,7 +10,7 @@ from textual.widgets import Static
 from engines.errors import HyperionError
 from engines.models import catalogue
 from engines.run.orders import Target
-from engines.study.reader import TRIAL_ORDERS
+from engines.study.pages import TRIAL_ORDERS
 from engines.study.records import Study, Trial
 from hyperion_tui import actions, text
 from hyperion_tui.messages import Snapshot

@@ -62,6 +62,8 @@ def _first_line(experiment: Experiment, width: int) -> tuple[tuple[str, str], ..
     state, style = text.state(experiment.state)
     if experiment.is_orphaned:
         state, style = f"{state} (no runner: u starts one)", "warn"
+    elif experiment.trouble is not None:
+        state, style = f"{state}: {experiment.trouble.partition(':')[0]}", "bad"
     data = ""
     if experiment.dataset is not None:
         d = experiment.dataset

@@ -40,10 +40,12 @@ class Children:
 
     def __init__(self) -> None:
         self.asked: list[list[str]] = []
+        self.environments: list[object] = []
         self.answers: dict[str, children.Done] = {}
 
-    def run(self, words: list[str]) -> children.Done:
+    def run(self, words: list[str], environment: object = None) -> children.Done:
         self.asked.append(list(words))
+        self.environments.append(environment)
         return self.answers.get(words[2], children.Done(0, "", ""))
 
     @property

@@ -17,26 +17,26 @@ ROOT = Path(__file__).resolve().parents[2]
 
 _PROGRAM = """
 import sys
-from pathlib import Path
-from engines.study.location import Location
+from engines.study.location import locate
 from hyperion_tui import orders
 from hyperion_tui.app import run_app
 orders.start_runner = lambda location, experiment_id: 1
-sys.exit(run_app(Location(Path(sys.argv[1]))))
+sys.exit(run_app(locate()))
 """
 
 
 class Terminal:
     """A child on a pseudo-terminal of its own."""
 
-    def __init__(self, store: Path, width: int = 120, height: int = 40) -> None:
+    def __init__(self, store: Path | str, width: int = 120, height: int = 40) -> None:
         size = struct.pack("HHHH", height, width, 0, 0)
         self.pid, self.descriptor = pty.fork()
         if self.pid == 0:
             fcntl.ioctl(0, termios.TIOCSWINSZ, size)
             os.chdir(ROOT)
             os.environ.update(TERM="xterm-256color", COLORTERM="truecolor")
-            os.execv(sys.executable, [sys.executable, "-c", _PROGRAM, str(store)])
+            os.environ["HYPERION_STORAGE"] = str(store)
+            os.execv(sys.executable, [sys.executable, "-c", _PROGRAM])
         self.code: int | None = None
 
     def send(self, keys: str) -> None:

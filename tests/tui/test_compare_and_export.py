@@ -79,8 +79,9 @@ async def test_an_export_runs_the_command_and_counts_the_rows(
         path = str(tmp_path / "demo-trials.csv")
         assert "2 rows" in seat.lines()[-2]
         assert spawned.commands == [
-            ["trials", "demo", "--csv", path, "--force", "--store", str(store.location.path)]
+            ["trials", "demo", "--csv", path, "--force"],
         ]
+        assert spawned.environments == [{"HYPERION_STORAGE": str(store.location.path)}]
 
 
 async def test_a_refused_overwrite_writes_nothing(

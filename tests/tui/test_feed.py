@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from hyperion_tui import feed as feed_module
+from engines.study.reader import NO_SPACE
 from hyperion_tui.feed import Feed
 from hyperion_tui.messages import Snapshot
+from hyperion_tui.widgets.experiment_header import _first_line
 from tests.tui.stores import Store, add_typical
 
 
@@ -77,8 +78,7 @@ def test_a_runner_that_dies_is_noticed_although_nothing_is_written(
 ):
     add_typical(store, paused=False)
     alive: list[int | None] = [77]
-    monkeypatch.setattr(feed_module, "runner_pid", lambda lock: alive[0])
-    monkeypatch.setattr("engines.study.reader.runner_pid", lambda lock: alive[0])
+    monkeypatch.setattr("engines.study.locks.runner_pid", lambda lock: alive[0])
     feed = Feed(store.location)
     running = read(feed)
     assert read(feed) is None
@@ -90,6 +90,32 @@ def test_a_runner_that_dies_is_noticed_although_nothing_is_written(
     assert after is not None
     assert not running.experiments[0].is_orphaned
     assert after.experiments[0].is_orphaned
+    feed.close()
+
+
+def test_a_full_disk_is_noticed_and_said_although_nothing_can_be_written(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    add_typical(store, paused=False)
+    waiting = [False]
+    monkeypatch.setattr("engines.study.locks.runner_pid", lambda lock: 77)
+    monkeypatch.setattr("engines.study.reader.is_waiting_for_space", lambda lock: waiting[0])
+    feed = Feed(store.location)
+    before = read(feed)
+    assert read(feed) is None
+
+    waiting[0] = True
+    during = read(feed)
+    waiting[0] = False
+    after = read(feed)
+
+    assert before is not None
+    assert during is not None
+    assert after is not None
+    troubles = [snapshot.experiments[0].trouble for snapshot in (before, during, after)]
+    assert troubles == [None, NO_SPACE, None]
+    header = "".join(words for words, _ in _first_line(during.experiments[0], 120))
+    assert "running: the disk is full" in header
     feed.close()
 
 

@@ -42,9 +42,9 @@ async def test_what_is_typed_becomes_the_command(store: Store, spawned: Children
             [
                 *("run", "ridge", "lasso", "--data", "my data.csv", "--target", "price"),
                 *("--trials", "7", "--seed", "42", "--detach", "--json"),
-                *("--store", str(store.location.path)),
             ]
         ]
+        assert spawned.environments == [{"HYPERION_STORAGE": str(store.location.path)}]
 
 
 async def test_the_new_experiment_is_opened_as_soon_as_it_exists(store: Store, spawned: Children):

@@ -144,7 +144,11 @@ BAD_RUNS = {
     "no selector": (("run",), 2, "SELECTOR"),
     "unknown option": ((*GOOD, "--frobnicate"), 2, "unrecognized arguments: --frobnicate"),
     "abbreviated option": ((*GOOD, "--tri", "5"), 2, "unrecognized arguments: --tri"),
-    "other database": ((*GOOD, "--store", "postgresql://h/d"), 2, "only SQLite files"),
+    "other database": (
+        (*GOOD, "--store", "mysql://h/d"),
+        2,
+        "SQLite file or a PostgreSQL database",
+    ),
 }
 
 
