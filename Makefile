@@ -29,8 +29,8 @@ PYTEST := $(BIN)/python -m pytest
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help check format format-check lint types imports test slow bench wheel snap demo \
-	constraints clean
+.PHONY: help check format format-check lint types imports test slow torture torture-short bench \
+	wheel snap demo constraints clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,13 +79,19 @@ types: $(VENV)/.ready-dev  ## mypy: strict below the screens, normal in them
 imports: $(VENV)/.ready-dev  ## the import rules: arrows point down, declarations stay light
 	@$(BIN)/lint-imports
 
-test: $(VENV)/.ready-dev  ## set up if needed, then run the tests (not the slow ones)
-	@$(PYTEST) -m "not slow" -n $(JOBS) --dist worksteal $(ARGS)
+test: $(VENV)/.ready-dev  ## set up if needed, then run the tests (not the slow ones, no torture)
+	@$(PYTEST) -m "not slow and not torture" -n $(JOBS) --dist worksteal $(ARGS)
 
-# One at a time: these kill processes and watch clocks. Exit code 5 is pytest's
-# "none selected", which ARGS="-k ..." may mean.
+# Exit code 5 is pytest's "none selected", which ARGS="-k ..." may mean.
 slow: $(VENV)/.ready-dev  ## run the slow tests
-	@$(PYTEST) -m slow $(ARGS) || { code=$$?; test $$code -eq 5; }
+	@$(PYTEST) -m slow -n $(JOBS) --dist worksteal $(ARGS) || { code=$$?; test $$code -eq 5; }
+
+torture-short: $(VENV)/.ready-dev  ## kill, stop and starve real processes, for a minute or two
+	@$(PYTEST) tests/torture -m torture -n $(JOBS) --dist worksteal $(ARGS)
+
+# A cell that has passed is kept in build/torture/, so a run that was cut off goes on.
+torture: $(VENV)/.ready-dev  ## the long form, 1,000 kills (CELLS=20 SEED=1); resumes
+	@nice -n 10 $(BIN)/python -m tests.torture --cells $(or $(CELLS),20) --seed $(or $(SEED),1) $(ARGS)
 
 snap: $(VENV)/.ready-dev  ## take the pictures of screens again (look at the difference!)
 	@HYPERION_SNAPSHOTS=update $(PYTEST) tests/tui $(ARGS)
