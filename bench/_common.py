@@ -6,12 +6,14 @@ leaves it alone.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
 import sqlite3
 import sys
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -65,6 +67,13 @@ def machine() -> dict[str, Any]:
 def load_average() -> list[float]:
     """Processes that wanted to run over the last 1, 5 and 15 minutes."""
     return [round(load, 2) for load in os.getloadavg()]
+
+
+@contextlib.contextmanager
+def folder_of_its_own(where: Path) -> Iterator[Path]:
+    """A new folder in `where`, removed at the end."""
+    with tempfile.TemporaryDirectory(prefix="hyperion-bench-", dir=where) as name:
+        yield Path(name)
 
 
 def save(file: str | None, benchmark: str, body: dict[str, Any], load_before: list[float]) -> None:

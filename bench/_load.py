@@ -1,14 +1,15 @@
-"""One worker process of `store_throughput.py`: waits for the start, runs trials, tells what it did.
+"""One worker process of `store.py`: waits for the start, runs trials, tells what it did.
 
 It gets its orders as one JSON argument, imports and opens everything, runs a few trials of a
 study in memory so that nothing is loaded later, and writes `ready`. The line that it then reads
 is the time of the start on the clock that all processes share. It writes one JSON at the end.
 
 A way ends like a user's would: an exception out of `study.optimize`, or out of the claim path, is
-the end of that worker. Nothing is tried again.
+the end of that worker, with exit code 1. Nothing is tried again.
 
-With `counted` in its orders it runs so many trials instead and counts what SQLite is asked to do:
-figures that don't depend on how busy the machine is.
+With `wanted` in its orders it runs so many trials instead of for a time, and counts what SQLite is
+asked to do or how much processor time it takes: figures that depend little on how busy the
+machine is. `reports` is how many steps every trial reports.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from typing import Any
 import optuna
 import sqlalchemy
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.storages import RDBStorage, _CachedStorage
+from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
+from optuna.study import MaxTrialsCallback
 
 from engines.run.trial import StudyHandle, run_custom_trial
 from engines.study.claims import claim
@@ -44,8 +46,10 @@ GOAL = 1_000_000
 Note = Callable[[], None]
 
 
-def objective(trial: optuna.Trial) -> float:
+def objective(trial: optuna.Trial, reports: int = 0) -> float:
     """Five numbers and a choice; the sum of squares costs nothing."""
+    for step in range(reports):
+        trial.report(float(step), step)
     total = sum((trial.suggest_float(name, -1.0, 1.0) - 0.3) ** 2 for name in FLOATS)
     return float(total + KINDS.index(trial.suggest_categorical("kind", KINDS)))
 
@@ -69,12 +73,21 @@ def stock_wal(path: str) -> RDBStorage:
     return storage
 
 
-OPENERS: dict[str, Callable[[str], RDBStorage]] = {
+OPENERS: dict[str, Callable[[str], BaseStorage]] = {
+    "memory": lambda _: InMemoryStorage(),
     "stock": stock,
     "stock+wal": stock_wal,
     "ours": open_storage,
     "ours, claim": open_storage,
 }
+
+
+def engine_of(storage: BaseStorage) -> sqlalchemy.Engine:
+    """Where a storage's statements go through."""
+    if isinstance(storage, HyperionStorage):
+        return storage.database.engine
+    assert isinstance(storage, RDBStorage)
+    return storage.engine
 
 
 def make_sampler(name: str, seed: int) -> BaseSampler:
@@ -129,12 +142,13 @@ class Worker:
         self.ended: list[float] = []
         self.deadline = 0.0
         self.wanted: int | None = None
+        self.reports = int(orders.get("reports", 0))
         self.storage = OPENERS[orders["way"]](orders["path"])
 
     def objective(self, trial: optuna.Trial) -> float:
         """The objective, noting who is run."""
         self.executed.append(trial.number)
-        return objective(trial)
+        return objective(trial, self.reports)
 
     def warm_up(self) -> None:
         """Load what a trial loads: enough of them for the sampler's second phase."""
@@ -145,15 +159,17 @@ class Worker:
         """What runs trials: until the deadline, or `wanted` of them."""
         if self.orders["way"] == "ours, claim":
             return self._prepare_claims()
-        study = optuna.load_study(
-            study_name=STUDY,
-            storage=self.storage,
-            sampler=make_sampler(self.orders["sampler"], SAMPLER_SEED + self.orders["index"]),
+        sampler = make_sampler(self.orders["sampler"], SAMPLER_SEED + self.orders["index"])
+        study = optuna.create_study(
+            study_name=STUDY, storage=self.storage, sampler=sampler, load_if_exists=True
         )
+        # With a queue to empty, as its users have it: no new trials once so many have ended.
+        goal = self.orders.get("goal")
+        enough = [] if goal is None else [MaxTrialsCallback(goal)]
 
         def run() -> None:
             left = self.deadline - time.monotonic()
-            study.optimize(self.objective, self.wanted, left, callbacks=[self._count])
+            study.optimize(self.objective, self.wanted, left, callbacks=[self._count, *enough])
 
         return run
 
@@ -168,7 +184,6 @@ class Worker:
         """The loop of `engines.run.worker.Worker.run`, without its runner."""
         storage: Any = self.storage
         reader = Reader(Location(Path(self.orders["path"])))
-        cached = _CachedStorage(storage)
         worker_id = self.orders["index"] + 1
         handles: dict[int, StudyHandle] = {}
 
@@ -177,11 +192,11 @@ class Worker:
             while time.monotonic() < self.deadline and len(self.ended) < enough:
                 reader.data_version()
                 job = claim(storage, 1, worker_id, ())
-                if job is None:
-                    raise RuntimeError("nothing to claim")
+                if job is None or job.kind != "trial":
+                    return  # the queue is empty and the goal reached
                 if job.study_id not in handles:
                     sampler = self.orders["sampler"]
-                    handles[job.study_id] = StudyHandle(cached, job, SAMPLER_SEED, sampler, "none")
+                    handles[job.study_id] = StudyHandle(storage, job, SAMPLER_SEED, sampler, "none")
                 handle = handles[job.study_id]
                 run_custom_trial(storage, handle, job, lambda: self.objective)
                 self._note_end(-1 if job.number is None else job.number)
@@ -194,7 +209,7 @@ class Worker:
         run = self.prepare()
         print("ready", flush=True)
         start = float(sys.stdin.readline())
-        if self.orders.get("counted"):
+        if self.orders.get("wanted"):
             return self.count(run)
         self.deadline = start + self.orders["seconds"]
         time.sleep(max(0.0, start - time.monotonic()))
@@ -214,23 +229,25 @@ class Worker:
         }
 
     def count(self, run: Note) -> dict[str, Any]:
-        """What SQLite is asked for a trial, on average, after 20 that are not counted."""
+        """What a trial takes on average, after 20 that are not counted."""
         self.deadline = time.monotonic() + 600
         self.wanted = 20
         run()
         asked = Asked(durable=self.orders["way"] == "stock")
-        asked.listen(self.storage.engine)
-        self.wanted = self.orders["counted"]
+        if self.orders.get("statements"):
+            asked.listen(engine_of(self.storage))
+        self.wanted = self.orders["wanted"]
+        began, cpu = time.monotonic(), time.process_time()
         run()
-        return {name: n / self.orders["counted"] for name, n in asked.tally.items()}
+        took = {"cpu_ms": 1000 * (time.process_time() - cpu), "s": time.monotonic() - began}
+        return {name: n / self.orders["wanted"] for name, n in (asked.tally | took).items()}
 
 
 def create(orders: dict[str, Any]) -> None:
     """A new file with the study and its queue; for our workers also the experiment around it."""
-    storage = OPENERS[orders["way"]](orders["path"])
+    storage: Any = OPENERS[orders["way"]](orders["path"])
     if orders["way"] == "ours, claim":
-        assert isinstance(storage, HyperionStorage)
-        create_or_extend(storage, _plan(orders["sampler"]))
+        create_or_extend(storage, _plan(orders["sampler"], orders.get("goal", GOAL)))
         study = optuna.load_study(study_name=STUDY, storage=storage)
     else:
         study = optuna.create_study(study_name=STUDY, storage=storage)
@@ -239,7 +256,7 @@ def create(orders: dict[str, Any]) -> None:
         study.enqueue_trial(dict.fromkeys(FLOATS, number / queued))
 
 
-def _plan(sampler: str) -> ExperimentPlan:
+def _plan(sampler: str, goal: int) -> ExperimentPlan:
     experiment, _, model = STUDY.partition("/")
     return ExperimentPlan(
         name=experiment,
@@ -258,7 +275,7 @@ def _plan(sampler: str) -> ExperimentPlan:
         time_limit_s=None,
         trial_time_s=None,
         trial_memory_mib=None,
-        studies=(StudyPlan(model, "custom", GOAL, None, None),),
+        studies=(StudyPlan(model, "custom", goal, None, None),),
     )
 
 
@@ -270,7 +287,9 @@ def main() -> None:
     if orders.get("create"):
         create(orders)
     else:
-        print(json.dumps(Worker(orders).main()), flush=True)
+        told = Worker(orders).main()
+        print(json.dumps(told), flush=True)
+        sys.exit(1 if told.get("error") else 0)
 
 
 if __name__ == "__main__":

@@ -5,16 +5,16 @@ because running 100,000 would take hours. The scores are random numbers and mean
 store is only good for measuring how long it takes to look at it. Each is built in a temporary
 folder and named `synthetic-benchmark`, so that nobody takes it for results.
 
-A process of its own (`python bench/_stores.py FILE TRIALS MODEL:FAMILY...`), so that the one that
-measures stays small: a large process takes longer to fork.
+A process of its own (`python bench/_stores.py FILE TRIALS MODEL:FAMILY... [--experiments N]`), so
+that the one that measures stays small: a large process takes longer to fork.
 """
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import json
 import random
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -44,17 +44,21 @@ CHOICE_JSON = json.dumps(
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def build(path: Path, models: list[tuple[str, str]], trials: int) -> None:
-    """A store with one finished experiment: a study for each (model, family), `trials` each."""
+def build(path: Path, models: list[tuple[str, str]], trials: int, experiments: int = 1) -> None:
+    """A store with finished experiments: a study for each (model, family), `trials` each."""
     storage = open_storage(Location(path))
-    create_or_extend(storage, _plan(models, trials))
-    storage.engine.dispose()
+    for number in range(1, experiments + 1):
+        name = NAME if experiments == 1 else f"{NAME}-{number}"
+        create_or_extend(storage, _plan(name, models, trials))
+    storage.close()
     connection = connect_to_write(path)
-    studies = [row[0] for row in connection.execute("SELECT study_id FROM hx_study ORDER BY 1")]
+    studies = connection.execute(
+        "SELECT study_id, experiment_id FROM hx_study ORDER BY study_id"
+    ).fetchall()
     rng = random.Random(20260101)
     ids = itertools.count(1)
-    for study_id in studies:
-        rows = (_trial(rng, next(ids), study_id, number) for number in range(trials))
+    for study_id, experiment_id in studies:
+        rows = (_trial(rng, next(ids), study_id, experiment_id, number) for number in range(trials))
         for batch in _batches(rows):
             with writing(connection):
                 for table in batch[0]:
@@ -69,7 +73,7 @@ def build(path: Path, models: list[tuple[str, str]], trials: int) -> None:
     connection.close()
 
 
-def _plan(models: list[tuple[str, str]], trials: int) -> ExperimentPlan:
+def _plan(name: str, models: list[tuple[str, str]], trials: int) -> ExperimentPlan:
     dataset = DatasetPlan(
         sha256="0" * 64,
         name=NAME,
@@ -83,7 +87,7 @@ def _plan(models: list[tuple[str, str]], trials: int) -> ExperimentPlan:
     )
     studies = tuple(StudyPlan(model, family, trials, SPACE, None) for model, family in models)
     return ExperimentPlan(
-        name=NAME,
+        name=name,
         task="regression",
         dataset=dataset,
         objective=None,
@@ -120,7 +124,7 @@ def _insert(connection: Any, table: str, rows: list[dict[str, Any]]) -> None:
 
 
 def _trial(
-    rng: random.Random, trial_id: int, study_id: int, number: int
+    rng: random.Random, trial_id: int, study_id: int, experiment_id: int, number: int
 ) -> dict[str, list[dict[str, Any]]]:
     """The rows of one trial by table: 97 of 100 complete, the others failed."""
     failed = rng.random() < 0.03
@@ -133,7 +137,7 @@ def _trial(
         "trial_params": _parameters(rng, trial_id),
         "trial_values": [] if value is None else [_value(trial_id, value)],
         "hx_trial": [_our_row(trial_id, study_id, number, value, begin, finish)],
-        "hx_event": _events(study_id, number, value, begin, finish),
+        "hx_event": _events(experiment_id, study_id, number, value, begin, finish),
     }
 
 
@@ -193,14 +197,19 @@ def _our_row(
 
 
 def _events(
-    study_id: int, number: int, value: float | None, begin: datetime, finish: datetime
+    experiment_id: int,
+    study_id: int,
+    number: int,
+    value: float | None,
+    begin: datetime,
+    finish: datetime,
 ) -> list[dict[str, Any]]:
     ended = "trial_failed" if value is None else "trial_complete"
     said = "failed: ValueError: made up" if value is None else f"{value:.6g} (1.0 s)"
     return [
         {
             "at": at.isoformat(timespec="microseconds"),
-            "experiment_id": 1,
+            "experiment_id": experiment_id,
             "study_id": study_id,
             "trial_number": number,
             "kind": kind,
@@ -210,9 +219,17 @@ def _events(
     ]
 
 
+def main() -> None:
+    """Build what the command line asks for."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("file", type=Path)
+    parser.add_argument("trials", type=int, help="of each study")
+    parser.add_argument("models", nargs="+", metavar="MODEL:FAMILY")
+    parser.add_argument("--experiments", type=int, default=1)
+    options = parser.parse_args()
+    models = [(word.split(":")[0], word.split(":")[1]) for word in options.models]
+    build(options.file, models, options.trials, options.experiments)
+
+
 if __name__ == "__main__":
-    build(
-        Path(sys.argv[1]),
-        [(w.split(":")[0], w.split(":")[1]) for w in sys.argv[3:]],
-        int(sys.argv[2]),
-    )
+    main()

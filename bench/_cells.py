@@ -1,0 +1,83 @@
+"""Measurements that are kept: one JSON a cell, so that a run that was cut off goes on where it was.
+
+A cell is kept if its settings, the versions, the machine and the source are the same; `--fresh`
+measures all again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import _common
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+
+Settings = Mapping[str, Any]
+Measure = Callable[[Settings, Path], dict[str, Any]]
+"""Measures one cell: its settings, and a folder for files, which is removed afterwards."""
+
+
+def source_hash(*packages: str) -> str:
+    """What the program and its benchmarks looked like."""
+    digest = hashlib.blake2b(digest_size=8)
+    files = [f for package in packages for f in sorted((ROOT / package).rglob("*.py"))]
+    for file in [*files, *sorted(HERE.glob("_*.py"))]:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+class Cells:
+    """The cells of one benchmark. kept: where they lie. stores: where their files are made."""
+
+    def __init__(self, kept: Path, stores: Path, *, fresh: bool) -> None:
+        self.kept = kept
+        self.stores = stores
+        self.taken: list[dict[str, Any]] = []
+        self._fresh = fresh
+        self._same = {
+            "versions": _common.versions(),
+            "machine": _common.machine(),
+            "source": source_hash("engines", "hyperion_tui"),
+            "file_system": _common.file_system(stores),
+        }
+        self._old = 0
+
+    def take(self, name: str, measure: Measure, settings: Settings) -> dict[str, Any]:
+        """The result of a cell, measured now or kept from before."""
+        path = self.kept / f"{name}.json"
+        stamp = {"cell": name, "settings": dict(settings), **self._same}
+        document = _read(path)
+        if self._fresh or document is None or {k: document.get(k) for k in stamp} != stamp:
+            self._say(name)
+            with _common.folder_of_its_own(self.stores) as folder:
+                load = _common.load_average()[0]
+                document = {**stamp, "load": load, "result": measure(settings, folder)}
+            self.kept.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        else:
+            self._old += 1
+        self.taken.append({k: document[k] for k in ("cell", "settings", "load", "result")})
+        result: dict[str, Any] = document["result"]
+        return result
+
+    def end(self) -> None:
+        """Say how much was measured."""
+        self._say("")
+        print(f"{len(self.taken)} cells, {self._old} of them from before", file=sys.stderr)
+
+    def _say(self, name: str) -> None:
+        if sys.stderr.isatty():
+            print(f"\r{name:<60}\r", end="", flush=True, file=sys.stderr)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return None
