@@ -10,16 +10,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 
 from engines.data import times
 from engines.data.columns import Column, read_column
 from engines.data.datasets import Dataset, assemble, named_roles, open_source
 from engines.data.reading import Table, counted, quoted
 from engines.errors import HyperionError
+from simulator.bars import check_table
 
 LEAK = 0.9999
-_PRICES = ("open", "high", "low", "close")
 _UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 Severity = Literal["error", "warning", "info"]
 
@@ -65,7 +64,7 @@ def check_file(path: str, target: str | None = None, time_column: str | None = N
             columns[label] = read_column(table, label)
         except HyperionError as reason:
             findings.append(Finding("error", _column(label), str(reason)))
-    findings += _missing(columns) + _prices(table, columns)
+    findings += _missing(columns) + _prices(table, time_column)
     dataset = None
     if len(columns) == len(table.frame.columns):
         target, time_column = named_roles(name, absolute, target, time_column)
@@ -120,25 +119,21 @@ def _constant(column: Column) -> bool:
     return bool((values == values[0]).all())
 
 
-def _prices(table: Table, columns: dict[str, Column]) -> list[Finding]:
-    """Bars that no market can have made, if open, high, low and close are all there."""
-    named = {label.casefold(): column.numbers for label, column in columns.items()}
-    bars = {name: named[name] for name in _PRICES if named.get(name) is not None}
-    if len(bars) < len(_PRICES):
-        return []
-    frame = pd.DataFrame(bars)
-    tests = (
-        ((frame <= 0).any(axis=1), "a price of zero or below"),
-        (frame["high"] < frame["low"], "high below low"),
-        (frame[["open", "close"]].max(axis=1) > frame["high"], "open or close above high"),
-        (frame[["open", "close"]].min(axis=1) < frame["low"], "open or close below low"),
-    )
+def _prices(table: Table, time_column: str | None) -> list[Finding]:
+    """Bars that no market can have made, if open, high, low and close are all there.
+
+    Warnings, as the table can still be learned from; trading on it would be refused.
+    """
     findings = []
-    for wrong, what in tests:
-        rows = np.flatnonzero(wrong.to_numpy())
-        if len(rows):
-            text = f"{what} in {counted(len(rows), 'row')}, here first; correct or remove"
-            findings.append(Finding("warning", table.where(int(rows[0])), text))
+    if time_column is not None and time_column.casefold() == "none":
+        time_column = None
+    for found in check_table(table.frame, time_column):
+        # Gaps are told with the step of the other rows, from the rows sorted in time.
+        if found.about == "time" and found.severity == "warning":
+            continue
+        where = "file" if found.row is None else table.where(found.row)
+        remedy = "; correct or remove" if found.severity == "error" else ""
+        findings.append(Finding("warning", where, f"{found.sentence}{remedy}"))
     return findings
 
 

@@ -122,8 +122,8 @@ def test_bars_that_no_market_made_are_warnings_with_their_line(tmp_path: Path) -
     data.loc[4, "high"] = 8.0
     data.loc[6, "low"] = -1.0
     told = texts(check(tmp_path, data), "warning")
-    assert any(text.startswith("line 6: high below low in 1 row,") for text in told)
-    assert any(text.startswith("line 8: a price of zero or below") for text in told)
+    assert any(text.startswith("line 6: high below low (8 against 9); correct") for text in told)
+    assert any(text.startswith("line 8: low is zero or below (-1)") for text in told)
 
 
 def test_every_bad_column_is_an_error_not_only_the_first(tmp_path: Path) -> None:
