@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -49,6 +50,13 @@ def target_of(action: Any, levels: tuple[float, ...] | None) -> float:
     return min(max(share, -1.0), 1.0)
 
 
+def _takes(function: Callable[..., Any], name: str) -> bool:
+    try:
+        return name in inspect.signature(function).parameters
+    except (TypeError, ValueError):  # compiled functions may have none
+        return False
+
+
 def decision_of(agent: Any) -> Callable[[Seen], Any]:
     """The function of an agent that turns a state into an action."""
     for name in METHODS:
@@ -60,11 +68,15 @@ def decision_of(agent: Any) -> Callable[[Seen], Any]:
     raise ValueError(f"an agent is a function or has one of {', '.join(METHODS)}; this has none")
 
 
-def _without_state(predict: Callable[[Seen], Any]) -> Callable[[Seen], Any]:
-    """`predict` without what stable-baselines3 returns beside the action."""
+def _without_state(predict: Callable[..., Any]) -> Callable[[Seen], Any]:
+    """`predict` without what stable-baselines3 returns beside the action.
+
+    Its agents explore unless they are told not to, by numbers that no seed of ours reaches.
+    """
+    how = {"deterministic": True} if _takes(predict, "deterministic") else {}
 
     def decide(seen: Seen) -> Any:
-        found = predict(seen)
+        found = predict(seen, **how)
         return found[0] if isinstance(found, tuple) else found
 
     return decide

@@ -320,8 +320,9 @@ def guess_bars_per_year(stamps: Stamps | None) -> tuple[float, str]:
     """(bars a year, how it was found) from the median spacing of the stamps.
 
     A market that never closes fills a year with its step: 365 days, 8,760 hours. One that closes
-    at weekends has 252 days; one that closes at night, as many bars a day as it has on its
-    median day. Without stamps bars are taken for trading days.
+    at weekends (it has no Saturdays; currencies trade on Sunday evenings) has 252 days; one that
+    closes at night, as many bars a day as it has on its median day. Without stamps bars are taken
+    for trading days.
     """
     if stamps is None or len(stamps) < 2:
         return TRADING_DAYS, "taken for trading days, as there is no time column"
@@ -329,7 +330,7 @@ def guess_bars_per_year(stamps: Stamps | None) -> tuple[float, str]:
     if step <= 0:
         return TRADING_DAYS, "taken for trading days, as the times don't rise"
     weekdays = (stamps.astype("datetime64[D]").astype(np.int64) + 3) % 7  # 0 is Monday
-    weekends = bool((weekdays >= 5).any()) or len(stamps) < 6
+    weekends = float(np.mean(weekdays == 5)) > 0.01 or len(stamps) < 6
     days = 365.0 if weekends else TRADING_DAYS
     for unit, amount, name in ((365, 1, "years"), (91, 4, "quarters"), (30, 12, "months"),
                                (7, 52, "weeks")):  # fmt: skip
@@ -363,7 +364,9 @@ def _prices(
     single = next((name for name in _SINGLE_PRICE if name in names), None)
     if single is None or any(name in names for name in ("open", "high", "low")):
         missing = ", ".join(name for name in PRICES if name not in names)
-        raise BadBars(f"{label}: no column {missing}; bars need {', '.join(PRICES)}")
+        there = ", ".join(str(column)[:20] for column in frame.columns[:8])
+        more = ", ..." if len(frame.columns) > 8 else ""
+        raise BadBars(f"{label}: no column {missing}; the columns are {there}{more}")
     values = _numbers(frame[names[single]])
     notice = f"only {single!r} is given: orders are filled at the next row's {single}"
     return dict.fromkeys(PRICES, values), [notice]

@@ -66,7 +66,8 @@ def _bar(market: Floats, p: Floats, s: Floats, action: float) -> float:
     s[FINANCING] = p[BORROW] * (max(-held, 0.0) + max(-s[CASH], 0.0)) + p[FUNDING] * held
     s[CASH] -= s[FINANCING]
 
-    # 3. Stop before target, since a bar does not say which came first; jumps fill at the open.
+    # 3. Stop, ruin, target: the worst first, as a bar does not say which came. Jumps fill at the
+    #    open.
     level = _exit_level(p, s, market[t, OPEN], low, high)
     if level > 0.0:
         s[EXIT_UNITS], s[EXIT_PRICE] = _fill(p, s, -s[UNITS], level)
@@ -123,7 +124,10 @@ def _trade_to(p: Floats, s: Floats, target: float, price: float) -> tuple[float,
         return 0.0, 0.0
     side = 1.0 if gap > 0.0 else -1.0
     cost = p[IMPACT] + p[FEE] * (1.0 + side * p[IMPACT])
-    return _fill(p, s, gap / (1.0 + target * side * cost) / price, price)
+    left = 1.0 + target * side * cost
+    if left <= 0.0:  # selling costs more equity than it frees: no trade leads there
+        return _fill(p, s, -s[UNITS], price)
+    return _fill(p, s, gap / left / price, price)
 
 
 @inlined
@@ -155,7 +159,10 @@ def _beyond(p: Floats, s: Floats, price: float) -> bool:
 
 @inlined
 def _exit_level(p: Floats, s: Floats, price: float, low: float, high: float) -> float:
-    """The price of a stop or target reached inside a bar that opened at `price`, or 0."""
+    """The price of a stop or target reached inside a bar that opened at `price`, or 0.
+
+    The account may be ruined on the way to a target, unless the bar opened there.
+    """
     if s[UNITS] == 0.0:
         return 0.0
     long = s[UNITS] > 0.0
@@ -164,6 +171,10 @@ def _exit_level(p: Floats, s: Floats, price: float, low: float, high: float) -> 
     if p[STOP_LOSS] > 0.0 and (low <= stop if long else high >= stop):
         s[EVENT] = STOPPED
         return min(stop, price) if long else max(stop, price)
+    opened_there = side * (price - take) >= 0.0
+    ruined = s[CASH] + s[UNITS] * (low if long else high) <= 0.0
+    if ruined and not opened_there:
+        return 0.0
     if p[TAKE_PROFIT] > 0.0 and (high >= take if long else low <= take):
         s[EVENT] = TAKEN
         return max(take, price) if long else min(take, price)

@@ -142,10 +142,11 @@ class VolatilityTarget:
     def shape(self, plan: Plan, bars: Bars) -> None:
         if not self.target > 0:
             raise ValueError(f"target={self.target}: a volatility a year above 0 is needed")
+        cap = _share("cap", self.cap, top=100.0)
         sigma = indicators.rolling_volatility(bars.close, self.window)
         yearly = sigma * np.sqrt(bars.bars_per_year)
         with np.errstate(divide="ignore", invalid="ignore"):
-            plan.scale *= np.nan_to_num(np.minimum(self.target / yearly, self.cap), nan=0.0)
+            plan.scale *= np.nan_to_num(np.minimum(self.target / yearly, cap), nan=0.0)
 
 
 @dataclass(frozen=True)
@@ -161,10 +162,11 @@ class KellySize:
     cap: float = 1.0
 
     def shape(self, plan: Plan, bars: Bars) -> None:
+        fraction, cap = _share("fraction", self.fraction), _share("cap", self.cap, top=100.0)
         returns = pd.Series(np.r_[np.nan, bars.returns[1:]]).rolling(self.window)
         mean, variance = returns.mean().to_numpy(), returns.var(ddof=1).to_numpy()
         with np.errstate(divide="ignore", invalid="ignore"):
-            size = np.minimum(self.fraction * np.abs(mean) / variance, self.cap)
+            size = np.minimum(fraction * np.abs(mean) / variance, cap)
         plan.scale *= np.nan_to_num(size, nan=0.0)
 
 

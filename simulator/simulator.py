@@ -167,21 +167,31 @@ class TradingEnvironmentSimulator:
         return self.episode()
 
     def episode(self) -> Episode:
-        """What has been traded since `reset`."""
+        """What has been traded since `reset`.
+
+        If trading ended before the data did, the bars left count, as they do in `backtest`: a
+        policy that is ruined in a month is not scored by that month alone.
+        """
         if not self._records:
             raise ValueError("nothing has been traded yet; call step()")
-        return Episode(
-            self.market, np.array(self._records), self.initial_balance, self.market.first
-        )
+        records, market = np.array(self._records), self.market
+        left = market.last - int(self._state[at.BAR])
+        if self._state[at.STATUS] >= at.HALTED and left:
+            idle = np.empty((left, at.STATE))
+            core.run_positions(
+                market.table, market.parameters, self._state.copy(), np.zeros(left), idle
+            )
+            records = np.concatenate([records, idle])
+        return Episode(market, records, self.initial_balance, market.first)
 
     def simulate_trading(self, agent: Any, num_episodes: int = 1) -> dict[str, Any]:
         """Metrics of `agent` over the whole data: means over episodes, and the log of the first.
 
-        agent: a function of the state, or an object with `predict` (as in stable-baselines3),
-        `act`, `select_action` or `get_action`. Episodes differ only by the agent's own chance.
-        The dict has every metric of `Episode.metrics`, `trade_log` (rows), and with more than one
-        episode `episodes`, the metrics of each. A mean leaves out what is None; of nothing but
-        None it is None.
+        agent: a function of the state, or an object with `predict` (as in stable-baselines3, asked
+        for its deterministic action), `act`, `select_action` or `get_action`. Episodes differ only
+        by the agent's own chance. The dict has every metric of `Episode.metrics`, `trade_log`
+        (rows), and with more than one episode `episodes`, the metrics of each. A mean leaves out
+        what is None; of nothing but None it is None.
         """
         if num_episodes < 1:
             raise ValueError(f"num_episodes={num_episodes}: at least 1 is needed")

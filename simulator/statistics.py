@@ -20,13 +20,15 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from simulator.metrics import sharpe_per_bar
+from simulator.metrics import FLAT, sharpe_per_bar
 
 Floats = npt.NDArray[np.float64]
 Variance = Literal["null", "cross"]
 
 _NORMAL = NormalDist()
 _EULER = 0.5772156649015329
+_AT_ONCE = 4_000_000
+"""Numbers drawn at once by the bootstrap: years of minutes would fill the memory otherwise."""
 
 
 def probabilistic_sharpe_ratio(r: Floats, benchmark: float = 0.0) -> float | None:
@@ -167,7 +169,10 @@ def _sharpes(sums: Floats, squares: Floats, count: int, shift: float) -> Floats:
     mean = sums / count
     variance = np.maximum(squares / count - mean**2, 0.0) * count / (count - 1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(variance > 0, (mean + shift) / np.sqrt(variance), 0.0)
+        # What rounding leaves of a constant column's variance is no variance.
+        return np.where(
+            variance > FLAT * (squares / count), (mean + shift) / np.sqrt(variance), 0.0
+        )
 
 
 def stationary_bootstrap(
@@ -204,8 +209,14 @@ def bootstrap_interval(
     if len(r) < 3:
         return None
     rng = np.random.default_rng(seed)
-    drawn = r[stationary_bootstrap(len(r), samples, rng, block)]
-    values = (statistic or sharpe_of_rows)(drawn)
+    of_rows = statistic or sharpe_of_rows
+    rows = max(1, _AT_ONCE // len(r))
+    values = np.concatenate(
+        [
+            of_rows(r[stationary_bootstrap(len(r), min(rows, samples - done), rng, block)])
+            for done in range(0, samples, rows)
+        ]
+    )
     values = values[np.isfinite(values)]
     if not len(values):
         return None

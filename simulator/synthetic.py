@@ -34,6 +34,11 @@ def create_synthetic_trading_data(
     of one bar. Columns open, high, low, close, volume, returns (simple, close to close, the
     first against the start price of 100); index: business days.
     """
+    if n_points < 1 or not 0 <= volatility < np.inf or not -1 < trend < np.inf:
+        raise ValueError(
+            f"n_points={n_points}, volatility={volatility}, trend={trend}: at least 1 point, a "
+            "volatility of at least 0 and a trend above -1 are needed"
+        )
     bars = garch(n_points, volatility=volatility, trend=trend, seed=random_seed)
     frame = bars.to_frame()
     frame["returns"] = bars.close / np.r_[100.0, bars.close[:-1]] - 1.0

@@ -25,8 +25,9 @@ class Trade:
     """One round trip. Prices are means of what was paid and received, impact included.
 
     side: 1 long, -1 short. units: the most that was held. bars: bars it was held through.
-    profit: money, all fees and financing paid; profit_share: of the equity at its entry.
-    entry_bar, exit_bar: 0-based. reason: order, stop, target, jumped stop or target, ruin, end.
+    costs: fees and financing; the impact is in the prices. profit: money, all of them paid;
+    profit_share: of the equity at its entry. entry_bar, exit_bar: 0-based. reason: order, stop,
+    target, jumped stop or target, ruin, end.
     """
 
     side: int

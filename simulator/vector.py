@@ -86,16 +86,13 @@ class Accounts:
 
     def _wanted(self, actions: npt.NDArray[Any]) -> Floats:
         """Fractions of equity, float64 (n,), from actions as the action space has them."""
-        if self.targets is not None:
-            numbers = np.asarray(actions).reshape(-1)
-            if numbers.min() < 0:
-                raise ValueError(
-                    f"actions {numbers.min()}: levels are 0 to {len(self.targets) - 1}"
-                )
-            return self.targets[numbers]
         shares = np.asarray(actions).reshape(-1)
-        if len(shares) != self.n:
+        if len(shares) != self.n:  # compiled code would read past the end
             raise ValueError(f"{shares.size} actions for {self.n} accounts")
+        if self.targets is not None:
+            if shares.min() < 0:
+                raise ValueError(f"actions {shares.min()}: levels are 0 to {len(self.targets) - 1}")
+            return self.targets[shares]
         limit = self.market.max_position
         wanted: Floats = np.multiply(shares, limit, dtype=np.float64)
         np.maximum(wanted, -limit, out=wanted)
@@ -148,16 +145,18 @@ class TradingVectorEnv(VectorEnv):
     ) -> tuple[Seen, dict[str, Any]]:
         """Begin new episodes everywhere, or where options["reset_mask"] (num_envs,) is true."""
         if seed is not None:
-            if not isinstance(seed, int):
+            if not isinstance(seed, (int, np.integer)):
                 # One generator serves all rows: a list of seeds is one seed.
                 whole = [0 if part is None else part for part in seed]
                 seed = int(np.random.SeedSequence(whole).generate_state(1)[0])
-            self._np_random, self._np_random_seed = gymnasium.utils.seeding.np_random(seed)
+            self._np_random, self._np_random_seed = gymnasium.utils.seeding.np_random(int(seed))
         mask = (options or {}).get("reset_mask")
-        self._over = None
+        over, self._over = self._over, None
         if mask is None:
             return self.accounts.restart(slice(None), self.np_random), self._infos()
         self.accounts.restart(np.flatnonzero(mask), self.np_random)
+        if over is not None and not np.asarray(mask)[over].all():
+            self._over = over[~np.asarray(mask)[over]]
         seen = core.observe(self.market.table, self.accounts.states, self.market.window)
         return seen, self._infos()
 

@@ -16,6 +16,8 @@ from hyperion_tui import text
 from hyperion_tui.output import print_json, print_table, talk
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from simulator.bars import Bars, Floats
     from simulator.episode import Episode
     from simulator.market import Market
@@ -52,11 +54,12 @@ def backtest(arguments: argparse.Namespace, _: Location) -> int:
     except (SimulatorError, ValueError) as error:
         raise BadInput(one_line(error)) from None
     episode = episodes[arguments.policy]
-    document = _document(arguments, market, episodes, _luck(episode))
+    notices = [*market.notices, *_cut(arguments.policy, positions, market.max_position)]
+    document = _document(arguments, market, episodes, notices)
     if arguments.json:
         print_json(document)
     elif arguments.trades != "-":
-        _print(arguments, market, episodes, document["luck"])
+        _print(arguments, market, episodes, document)
     _warn_of_look_ahead(market, positions, episode)
     _write_files(arguments, episode)
     return 0
@@ -82,13 +85,34 @@ def _bars(arguments: argparse.Namespace) -> Bars:
     from engines.data.reading import read_table
 
     path = Path(arguments.data).expanduser().absolute()
-    table = read_table(path)
+    frame = read_table(path).frame
+    _check_column(arguments.policy, frame)
     return load_bars(
-        table.frame,
+        frame,
         bars_per_year=arguments.bars_per_year,
         time_column=arguments.time_column,
         name=str(path),
     )
+
+
+def _check_column(policy: str, frame: pd.DataFrame) -> None:
+    """Refuse a column of positions that holds text, naming the first of it."""
+    from pandas import to_numeric
+    from pandas.api.types import is_numeric_dtype
+
+    from simulator.baselines import BASELINES
+
+    if policy in BASELINES or policy not in frame or is_numeric_dtype(frame[policy]):
+        return
+    column = frame[policy]
+    wrong = (to_numeric(column, errors="coerce").isna() & column.notna()).to_numpy()
+    if wrong.any():
+        row = int(wrong.argmax())
+        value = text.clean(str(column.iloc[row])[:40])
+        raise BadInput(
+            f"'{policy}' is no number in row {row + 1} ('{value}'): positions are fractions of "
+            "equity, such as 1, 0 and -1."
+        )
 
 
 def _market(bars: Bars, arguments: argparse.Namespace) -> Market:
@@ -141,6 +165,8 @@ def _run(arguments: argparse.Namespace, market: Market, positions: Floats) -> di
     if not np.isfinite(positions[:-1]).all():
         row = int(np.flatnonzero(~np.isfinite(positions))[0])
         raise BadInput(f"'{arguments.policy}' is no number in row {row + 1}: fill it in.")
+    if not np.isfinite(positions[-1]):  # never traded, but it would be if it changed its place
+        positions = np.r_[positions[:-1], positions[-2]]
     series = {arguments.policy: positions}
     for name, other in beside(positions, market.max_position, arguments.seed).items():
         series.setdefault(name, other)
@@ -148,6 +174,18 @@ def _run(arguments: argparse.Namespace, market: Market, positions: Floats) -> di
         name: trade(one, market, initial_balance=arguments.balance, first=0)
         for name, one in series.items()
     }
+
+
+def _cut(policy: str, positions: Floats, most: float) -> list[str]:
+    """A notice if positions are beyond the largest one: they are not what will be traded."""
+    beyond = abs(positions[:-1]) > most * (1 + 1e-9)
+    if not beyond.any():
+        return []
+    row = int(beyond.argmax())
+    return [
+        f"'{policy}' asks for more than {most:g} of equity in {int(beyond.sum()):,} rows "
+        f"({positions[row]:g} in row {row + 1}): cut to it; see --max-position"
+    ]
 
 
 def _luck(episode: Episode) -> dict[str, Any]:
@@ -169,7 +207,7 @@ def _document(
     arguments: argparse.Namespace,
     market: Market,
     episodes: dict[str, Episode],
-    luck: dict[str, Any],
+    notices: list[str],
 ) -> dict[str, Any]:
     bars = market.bars
     others = {name: e.metrics for name, e in episodes.items() if name != arguments.policy}
@@ -180,11 +218,11 @@ def _document(
             "sha256": bars.sha256,
             "bars": len(bars),
             "bars_per_year": bars.bars_per_year,
-            "notices": list(market.notices),
+            "notices": notices,
         },
         "fill": market.costs.label,
         "metrics": episodes[arguments.policy].metrics,
-        "luck": luck,
+        "luck": _luck(episodes[arguments.policy]),
         "baselines": others,
     }
 
@@ -193,10 +231,10 @@ def _print(
     arguments: argparse.Namespace,
     market: Market,
     episodes: dict[str, Episode],
-    luck: dict[str, Any],
+    document: dict[str, Any],
 ) -> None:
-    bars, costs = market.bars, market.costs
-    for notice in market.notices:
+    bars, costs, luck = market.bars, market.costs, document["luck"]
+    for notice in document["data"]["notices"]:
         talk(notice)
     print(
         text.clean(
@@ -256,7 +294,9 @@ def _warn_of_look_ahead(market: Market, positions: Floats, episode: Episode) -> 
     taken = (sides != 0) & (moves != 0)
     if taken.sum() >= 50 and (sides != sides[0]).any():
         share = float(np.mean(sides[taken] == moves[taken]))
-        if share > KNOWS_TOO_MUCH:
+        # Always long is right as often as prices rise, in some markets nearly always.
+        blind = max(np.mean(moves[taken] > 0), np.mean(moves[taken] < 0))
+        if share > KNOWS_TOO_MUCH and 1 - share < (1 - blind) / 2:
             talk(
                 f"the positions foretell the next move in {share:.0%} of bars: they look ahead; "
                 "shift the column by one row"

@@ -134,6 +134,8 @@ class Account:
         if self.units == 0:
             return
         stop, take = self.levels()
+        if take is not None and self.ruined_before(take, opened, high, low):
+            take = None
         if self.units > 0:
             if stop is not None and low <= stop:
                 self.leave(min(opened, stop), "stop")
@@ -143,6 +145,12 @@ class Account:
             self.leave(max(opened, stop), "stop")
         elif take is not None and low <= take:
             self.leave(min(opened, take), "take")
+
+    def ruined_before(self, take: float, opened: float, high: float, low: float) -> bool:
+        """Whether the worst price of the bar, taken to come before the target, ends it all."""
+        if self.units > 0:
+            return opened < take and self.cash + self.units * low <= 0
+        return opened > take and self.cash + self.units * high <= 0
 
     def leave(self, price: float, event: str) -> None:
         self.fill(-self.units, price)

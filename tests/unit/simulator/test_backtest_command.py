@@ -158,6 +158,12 @@ def test_a_curve_in_plain_letters_rises_with_its_values():
     assert all(line.isascii() for line in lines)
 
 
+def test_a_short_series_fills_the_width():
+    lines = curve.in_terminal(np.array([1.0, 2.0, 3.0]), width=20, height=4, ascii_only=True)
+
+    assert max(map(len, lines)) == len("3 |") + 20
+
+
 @pytest.mark.parametrize("values", [np.full(5, 3.0), np.array([1.0, 1e9]), np.array([2.0, 1.0])])
 def test_any_values_can_be_drawn(values):
     assert len(curve.in_terminal(values)) == 8
@@ -192,6 +198,58 @@ def test_what_cannot_be_used_is_one_line_and_exit_code_2(run, data, words, said)
     assert (code, out) == (2, "")
     assert said in err
     assert len(err.splitlines()) == 1
+
+
+def test_positions_beyond_the_largest_are_cut_with_a_notice(run, data):
+    data.assign(double=data["contrarian"] * 2).to_csv("double.csv")
+
+    _, cut, said = run("backtest", "double", "--data", "double.csv", "--json")
+    _, whole, silent = run("backtest", "double", "--data", "double.csv", "--json",
+                           "--max-position", "2")  # fmt: skip
+
+    assert "(2 in row 2): cut to it; see --max-position" in json.loads(cut)["data"]["notices"][-1]
+    assert len(json.loads(whole)["data"]["notices"]) == 1
+    exposures = [json.loads(out)["metrics"]["exposure"] for out in (cut, whole)]
+    assert exposures[1] > 1.5 * exposures[0]
+    assert (said, silent) == ("", "")
+
+
+def test_the_last_position_which_is_never_traded_may_be_missing(run, data):
+    last = data.index == data.index[-1]
+    data.assign(contrarian=data["contrarian"].mask(last)).to_csv("tail.csv")
+
+    whole = json.loads(run("backtest", "contrarian", "--data", "bars.csv", "--json")[1])
+    tail = json.loads(run("backtest", "contrarian", "--data", "tail.csv", "--json")[1])
+
+    assert tail["metrics"] == whole["metrics"]
+    assert set(tail["baselines"]) == set(whole["baselines"])
+
+
+def test_text_among_positions_is_named_by_row(run, data):
+    data.assign(side=np.where(data["contrarian"] > 0, "long", "short")).to_csv("text.csv")
+
+    code, _, err = run("backtest", "side", "--data", "text.csv")
+
+    assert code == 2
+    assert "'side' is no number in row 1 ('short'): positions are fractions of equity" in err
+
+
+def test_nearly_always_long_in_a_market_that_nearly_always_rises_is_no_look_ahead(run, data):
+    close = 100 * 1.001 ** np.arange(300.0)
+    pd.DataFrame({"close": close, "mostly": np.r_[0.5, -1.0, np.ones(298)]}).to_csv("rise.csv")
+
+    _, _, err = run("backtest", "mostly", "--data", "rise.csv")
+
+    assert "foretell" not in err
+
+
+def test_bars_without_names_are_refused_with_the_columns_there_are(run, data):
+    data.to_csv("bare.csv", header=False)
+
+    code, _, err = run("backtest", "flat", "--data", "bare.csv")
+
+    assert code == 2
+    assert "no column open, high, low, close; the columns are 2000-01-03" in err
 
 
 def test_bad_bars_and_holes_in_positions_are_named_by_row(run, data):

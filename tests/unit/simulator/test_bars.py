@@ -157,6 +157,14 @@ def test_bars_a_year_follow_from_the_median_spacing(stamps, expected):
     assert guess_bars_per_year(stamps.to_numpy())[0] == expected
 
 
+def test_sunday_evenings_are_no_weekend():
+    hours = pd.date_range("2020-01-05 22:00", periods=24 * 7 * 8, freq="h")
+    friday_night = (hours.day_of_week == 4) & (hours.hour >= 22)
+    shut = friday_night | (hours.day_of_week == 5) | ((hours.day_of_week == 6) & (hours.hour < 22))
+
+    assert guess_bars_per_year(hours[~shut].to_numpy())[0] == 24 * 252
+
+
 def test_a_market_that_closes_at_night_has_as_many_bars_as_it_is_open():
     days = pd.bdate_range("2020-01-01", periods=60)
     stamps = np.concatenate([(day + pd.to_timedelta(range(9, 16), "h")).to_numpy() for day in days])

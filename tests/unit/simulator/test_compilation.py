@@ -42,32 +42,21 @@ def module(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_second_start_loads_from_the_cache_and_says_nothing(module, tmp_path):
-    first = start(module, tmp_path / "cache")
-    second = start(module, tmp_path / "cache")
-
-    assert first[0] == second[0] == "42.0"
-    assert "compiling the trading simulator once" in first[1]
-    assert second[1] == ""
-    assert list((tmp_path / "cache").rglob("*.nbc"))
-    assert not list(module.parent.glob("__pycache__/*.nb*"))
-
-
-def test_changed_code_is_compiled_anew_even_if_time_and_size_are_the_same(module, tmp_path):
-    start(module, tmp_path / "cache")
+def test_compiled_code_is_kept_in_the_users_cache_and_made_anew_when_it_changes(module, tmp_path):
+    first = start(module, tmp_path / "home", variable="XDG_CACHE_HOME")
+    second = start(module, tmp_path / "home", variable="XDG_CACHE_HOME")
     times = module.stat()
     module.write_text(SMALL.format(factor=3))
-    os.utime(module, ns=(times.st_atime_ns, times.st_mtime_ns))
+    os.utime(module, ns=(times.st_atime_ns, times.st_mtime_ns))  # the size is the same too
+    third = start(module, tmp_path / "home", variable="XDG_CACHE_HOME")
 
-    assert start(module, tmp_path / "cache")[0] == "63.0"
-
-
-def test_the_users_cache_directory_is_the_place_without_a_named_one(module, tmp_path):
-    start(module, tmp_path / "home", variable="XDG_CACHE_HOME")
-
+    assert [first[0], second[0], third[0]] == ["42.0", "42.0", "63.0"]
+    assert "compiling the trading simulator once" in first[1]
+    assert second[1] == ""
     folder = tmp_path / "home" / "hyperion-tui" / "compiled"
-    assert list(folder.rglob("*.nbc"))
+    assert len(list(folder.rglob("*.nbc"))) == 2
     assert all(path.stat().st_mode & 0o077 == 0 for path in folder.iterdir())
+    assert not list(module.parent.glob("__pycache__/*.nb*"))
 
 
 def test_a_cache_that_cannot_be_written_only_costs_time(module, tmp_path):
@@ -79,6 +68,7 @@ def test_a_cache_that_cannot_be_written_only_costs_time(module, tmp_path):
     assert "cache can't be written" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [0, 40])
 def test_a_cache_cut_short_by_a_power_cut_is_made_again(module, tmp_path, keep):
     start(module, tmp_path / "cache")

@@ -199,6 +199,32 @@ def test_ruin_inside_the_bar_ends_trading_even_if_the_close_recovers():
     assert [(trade.reason, trade.profit) for trade in episode.trades] == [("ruin", -10_000)]
 
 
+@pytest.mark.parametrize(
+    ("order", "bar", "ended"),
+    [
+        (-1.0, (100, 220, 75, 100), "ruin"),  # a short may have been worth nothing at 200
+        (3.0, (100, 130, 60, 100), "ruin"),  # and a threefold long at 67
+        (-1.0, (100, 190, 75, 100), "end of data"),
+    ],
+)
+def test_ruin_comes_before_a_target_when_a_bar_touches_both(order, bar, ended):
+    bars = bars_of((100,) * 4, bar, (100,) * 4)
+
+    episode = run(bars, [order, 0.0], rules=[TakeProfit(0.2)], max_position=3.0)
+
+    assert episode.ended == ended
+    assert (episode.equity[0] == 0) == (ended == "ruin")
+
+
+def test_a_debt_whose_reduction_costs_more_than_it_frees_is_ruin_and_no_larger_debt():
+    bars = bars_of((100,) * 4, (100,) * 4, (99.8,) * 4, (99.8,) * 4)
+
+    episode = run(bars, [100.0], costs=Costs(transaction_cost=0.02), max_position=100.0)
+
+    assert episode.positions[0] == pytest.approx(100)
+    assert episode.equity[1:].tolist() == [0, 0]
+
+
 def test_positions_are_cut_to_their_limits():
     episode = run(still(3), [5.0], rules=[ExposureLimit(long=0.6, short=0.2)])
     other = run(still(3), [-5.0], rules=[ExposureLimit(long=0.6, short=0.2)])

@@ -79,8 +79,23 @@ def test_any_kind_of_agent_can_be_simulated():
         simulator.simulate_trading(object())
 
 
-def test_the_simulation_of_an_agent_is_the_backtest_of_its_positions():
-    simulator = TradingEnvironmentSimulator(DATA, stop_loss=0.05, slippage=0.001, borrow_rate=0.02)
+def test_an_agent_that_can_be_told_not_to_explore_is_told_so():
+    class Explores:
+        def predict(self, seen, state=None, episode_start=None, deterministic=False):
+            return np.array([0.5 if deterministic else np.random.uniform(-1, 1)]), state
+
+    simulator = TradingEnvironmentSimulator(DATA)
+
+    found = simulator.simulate_trading(Explores())["final_balance"]
+
+    assert found == simulator.simulate_trading(lambda seen: 0.5)["final_balance"]
+
+
+@pytest.mark.parametrize("max_drawdown", [None, 0.05])
+def test_the_simulation_of_an_agent_is_the_backtest_of_its_positions(max_drawdown):
+    simulator = TradingEnvironmentSimulator(
+        DATA, stop_loss=0.05, slippage=0.001, borrow_rate=0.02, max_drawdown=max_drawdown
+    )
     rng = np.random.default_rng(0)
     positions = rng.uniform(-1, 1, len(DATA))
     decisions = iter(positions[simulator.market.first :])
@@ -89,6 +104,9 @@ def test_the_simulation_of_an_agent_is_the_backtest_of_its_positions():
 
     expected = backtest(positions, simulator.market).metrics
     assert {name: metrics[name] for name in expected} == expected
+    assert metrics["bars"] == simulator.market.last - simulator.market.first
+    assert simulator.done
+    assert (metrics["ended"] == "maximum drawdown") == (max_drawdown is not None)
 
 
 def test_a_contrarian_earns_in_a_market_that_reverts_and_its_opposite_loses():
@@ -373,6 +391,19 @@ def test_only_some_rows_can_be_reset():
     assert (infos["position"] == 0).tolist() == [True, False, True]
 
 
+def test_a_row_that_ended_and_was_not_reset_begins_anew_in_the_next_step():
+    vector = TradingVectorEnv(MARKET, 2, episode_bars=3)
+    vector.reset(seed=np.int64(0))
+    for _ in range(3):
+        vector.step(np.ones((2, 1)))
+
+    vector.reset(options={"reset_mask": np.array([True, False])})
+    _, _, _, truncated, infos = vector.step(np.ones((2, 1)))
+
+    assert not truncated.any()
+    assert (infos["position"] == 0).tolist() == [False, True]
+
+
 def test_actions_that_are_no_numbers_are_refused():
     vector = TradingVectorEnv(MARKET, 2)
     vector.reset(seed=0)
@@ -381,6 +412,8 @@ def test_actions_that_are_no_numbers_are_refused():
         vector.step(np.array([[0.0], [np.nan]]))
     with pytest.raises(ValueError, match="3 actions for 2 accounts"):
         vector.step(np.zeros((3, 1)))
+    with pytest.raises(ValueError, match="1 actions for 2 accounts"):
+        TradingVectorEnv(MARKET, 2, actions=5).step(np.zeros(1, dtype=np.int64))
     with pytest.raises(ValueError, match="parameters of shape"):
         TradingVectorEnv(MARKET, 2, parameters=np.zeros((3, at.PARAMETERS)))
 

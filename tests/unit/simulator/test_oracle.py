@@ -79,7 +79,7 @@ def test_the_best_policy_can_be_had_for_synthetic_bars():
 
 
 def test_a_costly_market_is_left_alone():
-    policy = solve(MARKET, 0.2)
+    policy = solve(MARKET, 0.2, points=61)
 
     assert policy.growth == pytest.approx(0.0, abs=1e-5)
     assert not policy.positions(MARKET.paths(200, 3)).any()

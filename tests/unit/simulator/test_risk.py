@@ -122,3 +122,11 @@ def test_limits_are_never_passed_at_a_decision():
 def test_rules_that_mean_nothing_are_refused(rule):
     with pytest.raises(ValueError, match="needed"):
         plain(BARS, rules=[rule])
+
+
+@pytest.mark.parametrize(
+    "rule", [VolatilityTarget(0.2, cap=-1.0), KellySize(cap=0.0), KellySize(fraction=float("nan"))]
+)
+def test_sizes_that_mean_nothing_are_refused(rule):
+    with pytest.raises(ValueError, match="cap=|fraction="):
+        plain(jumpy(60), rules=[rule])

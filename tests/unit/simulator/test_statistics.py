@@ -124,6 +124,16 @@ def test_overfitting_of_too_little_is_not_defined():
         luck.probability_of_overfitting(np.zeros((100, 5)), 7)
 
 
+def test_a_strategy_that_never_moves_is_not_the_best_of_them():
+    noise = np.random.default_rng(0).normal(0, 0.01, (500, 5))
+    still = np.column_stack([noise, np.full(500, 1e-3), np.zeros(500)])
+
+    inside, outside = luck.probability_of_overfitting(still, blocks=10).degradation
+
+    assert 0 < inside < 1
+    assert abs(outside) < 1
+
+
 def test_copies_of_one_strategy_are_one_trial():
     one = RNG.normal(size=(1_000, 1))
 
@@ -148,6 +158,18 @@ def test_nineteen_of_twenty_intervals_hold_the_true_sharpe():
         held += low <= true <= high
 
     assert 180 <= held <= 200
+
+
+def test_an_interval_drawn_in_parts_is_an_interval(monkeypatch):
+    r = np.random.default_rng(0).normal(0.1, 1.0, 400)
+    whole = luck.bootstrap_interval(r)
+
+    monkeypatch.setattr(luck, "_AT_ONCE", 400 * 300)
+    sizes = []
+    parts = luck.bootstrap_interval(r, lambda x: sizes.append(len(x)) or luck.sharpe_of_rows(x))
+
+    assert sizes == [300, 300, 300, 100]
+    assert parts == pytest.approx(whole, abs=0.02)
 
 
 def test_intervals_widen_where_returns_hang_together():

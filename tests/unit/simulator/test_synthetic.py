@@ -46,6 +46,12 @@ def test_the_data_of_the_face_has_its_columns_and_defaults():
     )
 
 
+@pytest.mark.parametrize("how", [{"n_points": 0}, {"volatility": -0.1}, {"trend": -1.0}])
+def test_data_that_cannot_be_made_are_refused(how):
+    with pytest.raises(ValueError, match=next(iter(how))):
+        create_synthetic_trading_data(**how)
+
+
 def test_volatility_and_trend_are_those_asked_for():
     frame = create_synthetic_trading_data(60_000, volatility=0.03, trend=0.001, random_seed=3)
 
