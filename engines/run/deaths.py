@@ -6,6 +6,7 @@ and be tried again: so deaths are counted by the workers that died.
 
 from __future__ import annotations
 
+import logging
 import signal
 
 from engines.clock import boot_seconds
@@ -20,6 +21,13 @@ from engines.study.supervision import CRASHES
 
 PATIENT_KILLS = 4
 """A trial whose worker was killed more often than this waits longer each time, up to a minute."""
+
+EARLY_REST_S = 10.0
+"""The longest pause after kills of workers that had nothing yet."""
+
+
+def _rest_after(kills: int) -> float:
+    return min(60.0, 2.0 ** min(10, kills - PATIENT_KILLS - 1))
 
 
 class Deaths:
@@ -36,6 +44,7 @@ class Deaths:
         self.kills_seen = self._kills_before = cgroup.count_memory_kills(self.counter) or 0
         self._outside_kills: dict[int, set[int]] = {}
         self._closing_crashes: dict[int, set[int]] = {}
+        self._early_kills = 0
 
     def look_at_memory(self) -> None:
         """Remember how often memory ran out; once a second or less often.
@@ -84,11 +93,21 @@ class Deaths:
         """Why the trial is put back. One that kills itself looks the same, and must not spin."""
         killed = self._outside_kills.setdefault(held.trial_id, set())
         killed.add(hand.worker_id)
-        again = len(killed) - PATIENT_KILLS
-        if again <= 0:
+        if len(killed) <= PATIENT_KILLS:
             return "its worker was killed"
-        self.rest_s = min(60.0, 2.0 ** (again - 1))
+        self.rest_s = _rest_after(len(killed))
         return f"its worker was killed, {len(killed)} times now: next try in {self.rest_s:g} s"
+
+    def count_early_kill(self, quick: bool) -> None:
+        """Rest when workers are killed before they do anything: starting them takes seconds.
+
+        quick: whether the latest kill was so early.
+        """
+        self._early_kills = self._early_kills + 1 if quick else 0
+        if self._early_kills > PATIENT_KILLS:
+            self.rest_s = max(self.rest_s, min(EARLY_REST_S, _rest_after(self._early_kills)))
+            text = "%d workers in a row were killed before they began: next try in %g s"
+            logging.warning(text, self._early_kills, self.rest_s)
 
     def settle_closing(self, connection: Connection, hand: Hand, code: int) -> bool:
         """Decide what becomes of the study's end that a dead worker was settling, if it was."""

@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from engines.run import tree
 from engines.run.process import FROZEN, LEAVE, start_ticks
@@ -21,6 +23,12 @@ ONE_THREAD = (
     "NUMEXPR_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
 )
+
+STOPS = 20
+"""How often a worker is stopped again that was reading; one that reads for long stays stopped."""
+
+LOG_LOCKS = (120, 127)
+"""The bytes that SQLite locks in the index of its log: who writes, copies, repairs and reads."""
 
 Verdict = tuple[str, str]
 """Why a trial was ended by the runner: error class and message."""
@@ -95,9 +103,20 @@ class Hand:
             self.leaving = True
             self.tell(LEAVE)
 
-    def stand_still(self, now: float, stamp: str) -> None:
-        """Stop all its processes where they are."""
-        tree.stop(self.pid, self.others)
+    def stand_still(self, now: float, stamp: str, store: Path) -> None:
+        """Stop all its processes where they are, but not in the middle of reading the store.
+
+        SQLite's log could not begin anew until they go on, and would grow all that time.
+        """
+        log = store.with_name(store.name + "-shm")
+        for _ in range(STOPS):
+            tree.stop(self.pid, self.others)
+            if not tree.has_locked(self.pid, self.others, log, *LOG_LOCKS):
+                break
+            tree.go_on(self.pid, self.others)
+            time.sleep(0.005)
+        else:
+            tree.stop(self.pid, self.others)
         self.frozen_at, self.frozen_since = stamp, now
 
     def go_on(self, now: float) -> None:
@@ -116,6 +135,17 @@ class Hand:
             self.process.stdin.write(message)
             self.process.stdin.flush()
 
+    def is_dead(self) -> bool:
+        """Whether its process has ended. Its number stays its own until `process.poll` is asked.
+
+        So whoever kills by that number before then can't hit a later process.
+        """
+        if hasattr(os, "waitid"):
+            with contextlib.suppress(ChildProcessError):
+                kind = os.WEXITED | os.WNOHANG | os.WNOWAIT
+                return os.waitid(os.P_PID, self.pid, kind) is not None
+        return self.process.poll() is not None
+
     def close(self) -> None:
         """It has ended: end what it started, and let go of it."""
         tree.kill(self.pid, self.others)
@@ -124,21 +154,19 @@ class Hand:
                 self.process.stdin.close()
 
 
-def tag(location: Location, experiment_id: int, worker_id: int | str = "") -> str:
-    """What marks the processes of a worker; without one, how all of an experiment's begin."""
-    return f"{location.path}:{experiment_id}:{worker_id}"
-
-
-def start(location: Location, experiment_id: int, worker_id: int, slot: int, output: int) -> Hand:
+def start(
+    location: Location, experiment_id: int, worker_id: int, slot: int, output: int, mark: str
+) -> Hand:
     """Start a worker, in a process group of its own and with one compute thread.
 
-    The store goes through the environment: it may hold a password, which `ps` must not show.
+    mark: what its processes are known by, see `tree.mark_of`. The store goes through the
+    environment: it may hold a password, which `ps` must not show.
     """
     environment = {
         **os.environ,
         **dict.fromkeys(ONE_THREAD, "1"),
         STORE_VARIABLE: location.option,
-        tree.TAG: tag(location, experiment_id, worker_id),
+        tree.TAG: f"{mark}{worker_id}",
     }
     process = subprocess.Popen(
         [

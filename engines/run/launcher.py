@@ -38,7 +38,7 @@ def start_runner(location: Location, experiment_id: int, *, wait_s: float = 10.0
     rotate_if_large(path)
     log = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
     # The store goes this way because it may hold a password, which `ps` must not show. A runner
-    # that an objective starts is not that worker's: it is not ended with it.
+    # that an objective starts is not that worker's: it is ended only with that worker's runner.
     environment = {k: v for k, v in os.environ.items() if k != TAG}
     environment[STORE_VARIABLE] = location.option
     try:

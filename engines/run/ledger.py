@@ -200,6 +200,6 @@ class Ledger:
         if isinstance(self.connection, ServerConnection):
             return
         with contextlib.suppress(sqlite3.Error):
-            # A frozen worker of another experiment may hold its place in the log for days.
+            # Who reads for long, or was frozen while it did, holds its place in the log.
             self.connection.execute("PRAGMA busy_timeout = 100")
             self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

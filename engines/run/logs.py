@@ -45,10 +45,16 @@ class CappedFile:
         """Append; what a full disk has no place for is lost, and nothing else happens."""
         with contextlib.suppress(OSError):
             if self.size and self.size + len(data) > self.cap:
-                os.replace(self.path, older(self.path))
-                os.close(self.descriptor)
-                self._open()
+                self._begin_anew()
             self.size += os.write(self.descriptor, data[-self.cap :])
+
+    def _begin_anew(self) -> None:
+        before = self.descriptor
+        # It may be there already: nothing could be opened in its place the last time.
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(self.path, older(self.path))
+        self._open()
+        os.close(before)  # only now: a number that is let go of may be another file's soon
 
     def close(self) -> None:
         """Let go of the file."""
@@ -77,14 +83,19 @@ class LogKeeper:
 
     def pipe(self, slot: int) -> int:
         """The end of a new pipe to give to a worker of a slot; the caller closes its own copy."""
-        ours, theirs = os.pipe()
+        file = CappedFile(self.path(slot), self.cap)
+        try:
+            ours, theirs = os.pipe()
+        except OSError:
+            file.close()
+            raise
         with contextlib.suppress(OSError, AttributeError):
             # Fewer changes between printing and writing: a flood costs half. Linux alone.
             fcntl.fcntl(ours, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)  # type: ignore[attr-defined,unused-ignore]
         os.set_blocking(ours, False)
         ended = threading.Event()
         with self._lock:
-            self._open[ours] = (CappedFile(self.path(slot), self.cap), ended)
+            self._open[ours] = (file, ended)
             self._ends[slot] = ended
             self._selector.register(ours, selectors.EVENT_READ)
         os.write(self._ring, b"!")

@@ -58,6 +58,7 @@ class Runner:
         self.hands: dict[int, Hand] = {}
         self.quick_deaths = 0
         self.deaths = Deaths(location, experiment_id)
+        self.mark = tree.mark_of(location.side, experiment_id)
         self.begun = False
         self.boot = boot_id()
         self.accounted = self.slow_at = self.orphans_at = boot_seconds()
@@ -163,7 +164,7 @@ class Runner:
 
         self.ledger.patiently(ask)
         workers = [pid for pid, ticks, boot in living if is_same_process(pid, ticks, boot)]
-        marked = tree.tagged(hands.tag(self.location, self.experiment_id))
+        marked = tree.tagged(self.mark)
         left = {*workers, *marked} - {os.getpid()}
         for pid in left:
             logging.warning("killing process %d of an earlier runner", pid)
@@ -218,7 +219,9 @@ class Runner:
         try:
             output = self.logs.pipe(slot)
             try:
-                hand = hands.start(self.location, self.experiment_id, worker_id, slot, output)
+                hand = hands.start(
+                    self.location, self.experiment_id, worker_id, slot, output, self.mark
+                )
             finally:
                 os.close(output)
         except OSError as error:
@@ -232,13 +235,15 @@ class Runner:
     def reap(self) -> None:
         """Settle the trials of workers that have ended, whoever ended them."""
         for worker_id, hand in list(self.hands.items()):
-            code = hand.process.poll()
-            if code is None:
-                continue
             if not hand.ended:
+                if not hand.is_dead():
+                    continue
                 hand.ended = True
-                hand.close()
-                hand.out_of_memory = code == -signal.SIGKILL and self.deaths.memory_ran_out()
+                hand.close()  # before its number can be given to another process
+                killed = hand.process.poll() == -signal.SIGKILL
+                hand.out_of_memory = killed and self.deaths.memory_ran_out()
+            code = hand.process.poll()
+            assert code is not None
             with self.ledger.write() as connection:
                 held = outlook.held_by(connection, worker_id)
                 for trial in held:
@@ -247,19 +252,20 @@ class Runner:
                 reason = how_it_ended(code, hand, at_work=bool(held))
                 supervision.end_worker(connection, worker_id, reason)
             del self.hands[worker_id]
-            if self.deaths.rest_s:
-                self.hire_after = boot_seconds() + self.deaths.rest_s
-                self.deaths.rest_s = 0.0
             self.sort_orphans()
             if not closing:
                 self.count_quick_death(hand, code, bool(held))
+            if self.deaths.rest_s:
+                self.hire_after = boot_seconds() + self.deaths.rest_s
+                self.deaths.rest_s = 0.0
 
     def count_quick_death(self, hand: Hand, code: int, held: bool) -> None:
         """Give up on an experiment whose workers can't even start."""
-        outside = code == -signal.SIGKILL and not hand.out_of_memory
-        if outside:
+        quick = not (code == 0 or hand.killed or held or hand.did_anything)
+        if code == -signal.SIGKILL and not hand.out_of_memory:
+            self.deaths.count_early_kill(quick)
             return
-        if code == 0 or hand.killed or held or hand.did_anything:
+        if not quick:
             self.quick_deaths = 0
             return
         self.quick_deaths += 1
@@ -279,11 +285,11 @@ class Runner:
         """Orphans of a living worker belong to it; those of a dead one are killed."""
         found: dict[int, set[int]] = {}
         for pid in tree.orphans(hand.pid for hand in self.hands.values()):
-            start, _, owner = (tree.tag_of(pid) or "").rpartition(":")
-            if not owner.isdigit() or f"{start}:" != hands.tag(self.location, self.experiment_id):
+            owner = tree.owner_of(pid, self.mark)
+            if owner is None:
                 continue  # it has put its mark off: it goes when this runner does
-            if int(owner) in self.hands:
-                found.setdefault(int(owner), set()).add(pid)
+            if owner in self.hands:
+                found.setdefault(owner, set()).add(pid)
             else:
                 tree.kill(pid)
         for worker_id, hand in self.hands.items():
@@ -392,7 +398,7 @@ class Runner:
             fresh = self.ledger.facts or facts
             for hand in self.hands.values():
                 if _is_to_freeze(hand, fresh):
-                    hand.stand_still(boot_seconds(), utc_now())
+                    hand.stand_still(boot_seconds(), utc_now(), self.location.path)
                     self.note_one(connection, hand)
                     stopped.append(hand)
             for study_id in {hand.study for hand in stopped}:

@@ -60,7 +60,7 @@ class Cores:
     def settle(self, active: int, wanted: int) -> None:
         """Hold a core for each of `active` workers, as far as there are any, and no more.
 
-        wanted: how many workers there would be with cores enough.
+        wanted: how many workers there would be with cores enough, `active` or more.
         """
         if self._file is None:
             return
@@ -68,7 +68,7 @@ class Cores:
             unlock_byte(self._file, self.held.pop())
         while len(self.held) < active and self._take_core():
             pass
-        hungry = wanted > active and len(self.held) < self.share()
+        hungry = len(self.held) < min(wanted, self.share())
         if hungry != self.hungry:
             self.hungry = hungry
             place = _HUNGRY + self._place

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import signal
 import sys
 import time
@@ -19,7 +20,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 TAG = "HYPERION_WORKER"
-"""The environment variable that names the runner and the worker that a process belongs to."""
+"""The environment variable that names the runner and the worker that a process belongs to: what
+marks the experiment (`mark_of`), and the worker's number."""
 
 _PR_SET_CHILD_SUBREAPER = 36
 _LINUX = sys.platform.startswith("linux")
@@ -87,6 +89,24 @@ def stop(pid: int, others: Iterable[int] = (), *, within_s: float = 1.0) -> bool
             return True
         else:
             time.sleep(0.001)
+    return False
+
+
+def has_locked(pid: int, others: Iterable[int], file: Path, first: int, last: int) -> bool:
+    """Whether a tree holds a record lock on one of these bytes of a file; False if unknown.
+
+    The kernel's list is read: to open and close the file here would drop our own locks on it.
+    """
+    with contextlib.suppress(OSError):
+        inode = str(file.stat().st_ino)
+        tree = set(map(str, members(pid, others)))
+        for line in Path("/proc/locks").read_text().splitlines():
+            words = line.split()
+            # One that waits has an arrow behind its number, and no process where ours have it.
+            if words[4] in tree and words[5].rpartition(":")[2] == inode:
+                end = last if words[7] == "EOF" else int(words[7])
+                if int(words[6]) <= last and end >= first:
+                    return True
     return False
 
 
@@ -168,16 +188,34 @@ def tag_of(pid: int) -> str | None:
     with contextlib.suppress(OSError):
         for entry in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
             if entry.startswith(start):
-                return entry[len(start) :].decode(errors="replace")
+                return os.fsdecode(entry[len(start) :])
     return None
 
 
-def tagged(start: str) -> list[int]:
-    """Every process of this user whose tag begins with `start`: 10 ms on a busy machine."""
+def mark_of(folder: Path, experiment_id: int) -> str:
+    """How the tags of an experiment's processes begin.
+
+    By path and by what is there: containers see other files under the same path, and their
+    processes are seen from outside.
+    """
+    there = folder.stat()
+    return f"{there.st_dev}:{there.st_ino}:{folder}:{experiment_id}:"
+
+
+def owner_of(pid: int, mark: str) -> int | None:
+    """The number of the worker that a process belongs to, or None if it is none of this mark."""
+    tag = tag_of(pid) or ""
+    # Nothing but a number may follow: with a path such as `studies.db:1` a longer mark does.
+    number = tag[len(mark) :]
+    return int(number) if tag.startswith(mark) and re.fullmatch("[0-9]+", number) else None
+
+
+def tagged(mark: str) -> list[int]:
+    """Every process of this user that carries a mark: 10 ms on a busy machine."""
     found: list[int] = []
     with contextlib.suppress(OSError):
         for name in os.listdir("/proc"):
-            if name.isdigit() and (tag_of(int(name)) or "").startswith(start):
+            if name.isdigit() and owner_of(int(name), mark) is not None:
                 found.append(int(name))
     return found
 

@@ -119,7 +119,7 @@ def test_a_dead_worker_is_replaced_and_its_trial_runs_again(world: World) -> Non
 def test_a_paused_experiment_has_no_process_and_resumes_to_its_total(world: World) -> None:
     world.hyperion(
         *("run", "lightgbm", "--data", "diabetes", "--name", "e"),
-        *("--trials", "60", "--workers", "2", "--detach"),
+        *("--trials", "30", "--workers", "2", "--detach"),
     )
     wait_until(lambda: world.finished() >= 2, "two finished trials")
 
@@ -128,15 +128,15 @@ def test_a_paused_experiment_has_no_process_and_resumes_to_its_total(world: Worl
     wait_until(lambda: world.runner() is None, "the runner to leave")
     paused_at = world.finished()
 
-    assert paused_at < 60
+    assert paused_at < 30
     assert world.ask("SELECT count(*) FROM trials WHERE state = 'RUNNING'") == [(0,)]
     assert world.hyperion("show", "e")["studies"][0]["best"]["held_out_score"] is None
     assert not world.workers()
 
-    world.hyperion("resume", "e", "--trials", "63")
+    world.hyperion("resume", "e", "--trials", "33")
     wait_until(lambda: world.state("e") == "done", "the experiment to end")
 
-    assert world.finished() == 63
+    assert world.finished() == 33
 
 
 def test_stop_is_final_and_opens_the_held_out_part(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -137,3 +138,36 @@ def test_logs_that_nobody_has_written_to_for_a_month_go_away(tmp_path: Path) -> 
 
     assert logs.forget_old(tmp_path) == 3
     assert [p.name for p in tmp_path.glob("*/*")] == ["runner.log"]
+
+
+def test_a_worker_that_can_have_no_log_costs_no_descriptors(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    keeper = LogKeeper(tmp_path / "file" / "logs")
+    before = os.listdir("/dev/fd")
+
+    for _ in range(5):
+        with pytest.raises(OSError, match="logs"):
+            keeper.pipe(1)
+
+    assert len(os.listdir("/dev/fd")) == len(before)
+    keeper.close()
+
+
+def test_a_log_that_can_not_begin_anew_goes_on_when_it_can_again(tmp_path: Path) -> None:
+    file = CappedFile(tmp_path / "a.log", 100)
+    file.write(b"x" * 90)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, limits[1]))  # nothing can be opened
+    try:
+        file.write(b"y" * 90)
+        file.write(b"y" * 90)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    os.fstat(file.descriptor)  # still its own
+    file.write(b"z" * 90)
+    file.close()
+
+    assert (tmp_path / "a.log").read_bytes() == b"z" * 90
+    assert (tmp_path / "a.log.1").read_bytes() == b"x" * 90

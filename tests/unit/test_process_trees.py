@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from engines.run import process, tree
+from engines.run.hands import LOG_LOCKS, Hand
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="asks /proc; elsewhere only groups are reached"
@@ -87,6 +89,49 @@ def test_a_stopped_tree_stands_still_whole_and_goes_on_whole(family: tuple[int, 
     until(lambda: {state_of(pid) for pid in members} <= {"S", "R"})
 
 
+READING = """
+import sqlite3, sys, time
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+for reading in sys.stdin:
+    connection.execute("BEGIN")
+    connection.execute("SELECT * FROM t").fetchall()
+    print("reads", flush=True)
+    time.sleep(float(reading))
+    connection.execute("COMMIT")
+    print("has read", flush=True)
+"""
+
+
+def test_a_worker_that_reads_the_store_is_not_stopped_in_the_middle_of_it(tmp_path: Path) -> None:
+    store = tmp_path / "s.db"
+    writer = sqlite3.connect(store, isolation_level=None)
+    writer.execute("PRAGMA journal_mode = WAL")
+    writer.execute("CREATE TABLE t (a)")
+    with subprocess.Popen(
+        [sys.executable, "-c", READING, str(store)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        process_group=0,
+    ) as reader:
+        assert reader.stdin is not None
+        assert reader.stdout is not None
+        reader.stdin.write(b"0.02\n")
+        reader.stdin.flush()
+        assert reader.stdout.readline() == b"reads\n"
+        assert tree.has_locked(reader.pid, (), tmp_path / "s.db-shm", *LOG_LOCKS)
+
+        Hand(reader, 1, 1).stand_still(0.0, "now", store)
+
+        assert state_of(reader.pid) == "T"
+        assert not tree.has_locked(reader.pid, (), tmp_path / "s.db-shm", *LOG_LOCKS)
+        writer.execute("INSERT INTO t VALUES (1)")
+        busy = writer.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()[0]
+        assert not busy
+        reader.kill()
+        reader.communicate()
+    writer.close()
+
+
 def test_a_killed_tree_leaves_nobody(family: tuple[int, int]) -> None:
     parent, _ = family
     members = tree.members(parent)
@@ -116,15 +161,29 @@ def test_processor_time_of_a_tree_grows_with_its_work() -> None:
 
 
 def test_a_process_is_found_by_its_mark() -> None:
-    mark = f"/a store/{os.getpid()}:7:"
+    mark = os.fsdecode(b"/a store\xff/%d:7:" % os.getpid())
     with subprocess.Popen(
         [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env={tree.TAG: f"{mark}12"}
     ) as child:
         until(lambda: tree.tagged(mark) == [child.pid])
-        assert tree.tag_of(child.pid) == f"{mark}12"
-        assert tree.tag_of(os.getpid()) is None
+        assert tree.owner_of(child.pid, mark) == 12
+        assert tree.owner_of(os.getpid(), mark) is None
+        # A path that is longer by what looks like a number of an experiment.
+        assert tree.owner_of(child.pid, mark.removesuffix("7:")) is None
         child.communicate(b"\n")
     assert tree.tagged(mark) == []
+
+
+def test_a_mark_is_of_one_folder_and_not_of_another_one_of_that_name(tmp_path: Path) -> None:
+    folder = tmp_path / "studies.db.d"
+    folder.mkdir()
+    mark = tree.mark_of(folder, 7)
+
+    assert tree.mark_of(folder, 7) == mark
+    assert tree.mark_of(folder, 8) != mark
+    folder.rename(tmp_path / "elsewhere")  # as in a container, which sees other folders
+    folder.mkdir()
+    assert tree.mark_of(folder, 7) != mark
 
 
 WORKER = """

@@ -137,6 +137,7 @@ def test_a_process_is_known_by_number_start_and_boot() -> None:
     assert not process.is_same_process(pid, ticks + 1, boot)
     assert not process.is_same_process(pid, 0, boot)
     assert not process.is_same_process(pid, ticks, "another boot")
+    assert not process.is_same_process(0, 0, boot)  # a worker's row before it has a process
 
 
 def test_a_process_that_ended_is_not_the_same_any_more() -> None:
@@ -468,13 +469,39 @@ def test_workers_that_can_not_start_end_the_experiment_with_the_cause(
 def test_workers_that_others_kill_while_they_start_do_not_end_the_experiment(
     location: Location, driver: Runner
 ) -> None:
+    pauses: list[float] = []
     for _ in range(runner.QUICK_DEATHS * 2):
         dead = hand(location, -signal.SIGKILL)
         driver.hands[dead.worker_id] = dead
         driver.reap()
+        pauses.append(max(0.0, driver.hire_after - runner.boot_seconds()))
 
     with asking(location) as reader:
         assert reader.experiment(1).failure is None
+    assert pauses == pytest.approx([0, 0, 0, 0, 1, 2, 4, 8, 10, 10], abs=0.9)
+
+
+@pytest.mark.skipif(not hasattr(os, "waitid"), reason="the number can't be kept")
+def test_the_tree_of_a_dead_worker_is_killed_while_its_number_is_still_its_own(
+    location: Location, driver: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""], stdin=subprocess.PIPE, process_group=0)
+    ended = Hand(dead, add_worker(location, slot=1), 1)
+    driver.hands[ended.worker_id] = ended
+    os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)
+    numbers: list[bool] = []
+    kill = runner.tree.kill
+
+    def spy(pid: int, *others: Any) -> None:
+        numbers.append(os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT) is not None)
+        kill(pid, *others)
+
+    monkeypatch.setattr(runner.tree, "kill", spy)
+    driver.reap()
+
+    assert numbers == [True]
+    assert not driver.hands
+    assert rows(location, "SELECT end_reason FROM hx_worker") == [("no more work",)]
 
 
 def test_an_end_that_kills_its_worker_is_settled_without_a_score(

@@ -115,6 +115,22 @@ def test_who_has_more_than_a_share_gives_to_who_has_less_and_takes_back_later(
     assert len(mine.held) == 2
 
 
+def test_who_wants_one_worker_gets_a_core_for_it(
+    mine: Cores, other: Callable[[int], Other]
+) -> None:
+    mine.settle(2, 2)
+    second = other(2)
+    assert second.ask("cores.may_start(0)")
+    second.ask("cores.settle(1, 1)")
+    assert mine.must_give(2)
+
+    mine.settle(1, 2)
+    second.ask("cores.settle(1, 1)")
+    assert second.ask("len(cores.held)") == 1
+    assert not mine.must_give(1)
+    assert not mine.may_start(1)
+
+
 def test_cores_that_an_experiment_has_no_use_for_are_used_by_others(
     mine: Cores, other: Callable[[int], Other]
 ) -> None:
