@@ -31,6 +31,9 @@ T = TypeVar("T")
 
 TICK_S = 0.25
 SLOW_TICK_S = 1.0
+LEAVE_S = 5
+"""How long leaving may take once a signal asked for it; then the kernel ends the process."""
+
 TWICE_S = 2.0
 """Within how many seconds a second ctrl+c leaves."""
 
@@ -86,7 +89,13 @@ class HyperionApp(App[None]):
         if not self.is_headless:
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGHUP):
-                loop.add_signal_handler(number, partial(self.exit, return_code=128 + number))
+                loop.add_signal_handler(number, partial(self._obey, number))
+
+    def _obey(self, number: signal.Signals) -> None:
+        # A terminal that is gone takes no output: what waits for it would wait for ever.
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(LEAVE_S)
+        self.exit(return_code=128 + number)
 
     # -- the feed ------------------------------------------------------------------------------
 
@@ -117,8 +126,9 @@ class HyperionApp(App[None]):
         self.in_thread(lambda: orders.adopt(location, experiments), self._after_adopting)
 
     def _after_adopting(self, notice: str | None) -> None:
-        if notice is not None:
-            self.say(notice)
+        said = [line for line in (self.snapshot.note, notice) if line is not None]
+        if said:
+            self.say(text.clean("; ".join(said)))
 
     # -- for the screens -----------------------------------------------------------------------
 
@@ -254,4 +264,5 @@ def run_app(location: Location, *, slow: bool = False) -> int:
     app = HyperionApp(location, slow=slow)
     with contextlib.suppress(KeyboardInterrupt):
         app.run()
+    signal.alarm(0)
     return app.return_code or 0

@@ -163,6 +163,7 @@ class Feed:
             workers=tuple(self._reader.workers(current_id)),
             events=events,
             last_seq=events[-1].seq if events else known,
+            note=self._reader.note,
         )
 
 

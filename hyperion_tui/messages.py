@@ -16,6 +16,7 @@ class Snapshot:
     experiments: all of them, the newest first. current_id: the one that is open, or None.
     workers: of the open one. events: of the open one, those that no earlier snapshot brought;
     last_seq: the number of the newest of them. problem: why the store can't be read, or None.
+    note: in which other way than as it is now the store is shown, or None.
     """
 
     experiments: tuple[Experiment, ...] = ()
@@ -24,6 +25,7 @@ class Snapshot:
     events: tuple[Event, ...] = ()
     last_seq: int = 0
     problem: str | None = None
+    note: str | None = None
 
     @property
     def current(self) -> Experiment | None:

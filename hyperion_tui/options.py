@@ -12,6 +12,9 @@ from engines.errors import BadInput
 T = TypeVar("T")
 
 _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+LEAST_MIB = 64
+"""Below this every trial would end at its limit: a worker alone needs as much."""
+
 _UNITS_MIB = {"k": 1 / 1024, "m": 1.0, "g": 1024.0, "t": 1024.0**2}
 
 
@@ -49,7 +52,10 @@ def memory_mib(text: str) -> float:
     match = re.fullmatch(r"([0-9]*\.?[0-9]+)([kmgt]?)(i?b)?", text.strip().lower())
     if match is None or not 0 < float(match[1]) < float("inf"):
         raise BadInput(f"`{text}` is not an amount of memory such as 500M or 2G")
-    return float(match[1]) * (_UNITS_MIB[match[2]] if match[2] else 1 / 1024**2)
+    mib = float(match[1]) * (_UNITS_MIB[match[2]] if match[2] else 1 / 1024**2)
+    if mib < LEAST_MIB:
+        raise BadInput(f"`{text}` is less than a worker needs by itself: give {LEAST_MIB}M or more")
+    return mib
 
 
 def number(text: str) -> float:

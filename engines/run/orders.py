@@ -75,7 +75,10 @@ def resume(
         names += control.order(location, fresh, "run")
     elif not names:
         states = ", ".join(f"{study.name} is {study.state}" for _, study in fresh[:3])
-        raise BadInput(f"Nothing to resume: {states}; a larger total (--trials N) would go on.")
+        ended = all(study.want in ("stop", "cancel") for _, study in fresh)
+        way = "that is final" if ended else "a larger total (--trials N) would go on"
+        raise BadInput(f"Nothing to resume: {states}; {way}.")
+    notes += _unraised(fresh, trials)
     for experiment in _experiments(targets):
         start_runner(location, experiment.experiment_id)
     return Done(tuple(dict.fromkeys(names)), tuple(notes))
@@ -103,6 +106,17 @@ def _read_again(location: Location, targets: Sequence[Target]) -> list[Target]:
     with contextlib.closing(Reader(location)) as reader:
         experiments = [reader.experiment(e.experiment_id) for e in _experiments(targets)]
     return [(e, s) for e in experiments for s in e.studies if s.study_id in wanted]
+
+
+def _unraised(targets: Sequence[Target], trials: int | None) -> list[str]:
+    """A total that was asked for and is below the one there is: goals are never lowered."""
+    if trials is None:
+        return []
+    return [
+        f"{study.name} keeps its total of {study.counts.goal}: {trials} is less"
+        for _, study in targets
+        if study.counts.goal is not None and study.counts.goal > trials
+    ]
 
 
 def _check_time(experiment: Experiment, time_s: float | None) -> None:

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from optuna.exceptions import StorageInternalError
-
 from engines.data.scoring import find_metric
-from engines.errors import BadInput
+from engines.errors import BadInput, StoreUnavailable
 from engines.models import catalogue
 from engines.models.spec import ModelSpec
 from engines.run import objective
@@ -24,7 +22,6 @@ from engines.study.experiments import (
     create_or_extend,
 )
 from engines.study.location import Location
-from engines.study.sqlite import explain
 from engines.study.store import open_storage
 
 TASKS = ("regression",)
@@ -67,8 +64,12 @@ def create(location: Location, request: Request) -> int:
     storage = open_storage(location)
     try:
         return create_or_extend(storage, plan)
-    except (StorageInternalError, OSError) as error:
-        raise explain(error.__cause__ or error, location.path) from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StoreUnavailable(
+            f"The data can't be kept in {location.side}: {reason}; free some space, check its "
+            "permissions, or name another store with --store."
+        ) from error
     finally:
         storage.close()
 

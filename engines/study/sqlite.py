@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
 import stat
 import time
@@ -260,6 +261,13 @@ def _open_copy(path: Path, why: str) -> ReadConnection:
     return memory
 
 
+def _is_full(path: Path) -> bool:
+    """Whether there is no room: the write-ahead log's index then fails as an I/O error."""
+    with contextlib.suppress(OSError):
+        return shutil.disk_usage(path.parent).free < 64 * 1024
+    return False
+
+
 def explain(error: BaseException, path: Path) -> StoreUnavailable:
     """What a driver's error means for the person, and what to do about it."""
     text = one_line(error)
@@ -280,6 +288,6 @@ def explain(error: BaseException, path: Path) -> StoreUnavailable:
         )
     if "no such table" in text:
         return StoreUnavailable(f"{path} holds no Hyperion tables: name another with --store.")
-    if "full" in text:
+    if "full" in text or "No space left" in text or ("disk I/O" in text and _is_full(path)):
         return StoreUnavailable(f"The disk of {path} is full: free some space and try again.")
     return StoreUnavailable(f"{path} can't be used: {text}.")

@@ -23,6 +23,9 @@ from engines.study.sqlite import connect_to_read
 from hyperion_tui import text
 from hyperion_tui.output import print_json, print_table, talk
 
+LEAST_SPACE_MIB = 64
+"""Less than this on the store's disk is worth a word: a write-ahead log and a few logs take it."""
+
 
 def capabilities(arguments: argparse.Namespace, _: Location) -> int:
     """`capabilities`: families, models, what is installed, and how to add what is not."""
@@ -171,7 +174,7 @@ def _store(location: Location) -> list[Finding]:
     number = text.plural(len(experiments), "experiment")
     found: list[Finding] = [("store", True, f"{location.shown}: {number}{note}")]
     if location.is_file:
-        found += [_integrity(location.path), _mode(location.path)]
+        found += [_integrity(location.path), _mode(location.path), _space(location.path)]
     if times is not None:
         found.append(("times", True, times))
     if orphans:
@@ -187,6 +190,15 @@ def _integrity(path: Path) -> Finding:
     except (sqlite3.Error, HyperionError) as error:
         word = str(error)
     return ("integrity", word == "ok", word)
+
+
+def _space(path: Path) -> Finding:
+    free = shutil.disk_usage(path.parent).free / 1024**2
+    enough = free >= LEAST_SPACE_MIB
+    told = (
+        "" if enough else ": free some; what runs waits when the disk is full and goes on by itself"
+    )
+    return ("space", enough, f"{free:,.0f} MiB free{told}".replace(",", " "))
 
 
 def _mode(path: Path) -> Finding:

@@ -40,7 +40,8 @@ def in_terminal(
     """
     across, down = (1, 1) if ascii_only else (2, 4)
     low, high = float(values.min()), float(values.max())
-    rows = _rows(thinned(values, width * across), low, high, height * down)
+    shown = values[np.linspace(0, len(values) - 1, width * across).round().astype(int)]
+    rows = _rows(shown, low, high, height * down)
     cells = [[0] * width for _ in range(height)]
     before = rows[0]
     for x, row in enumerate(rows):

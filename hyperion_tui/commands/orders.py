@@ -10,6 +10,7 @@ from engines.run import orders
 from engines.study import control
 from engines.study.location import Location
 from engines.study.reader import Reader
+from hyperion_tui import text
 from hyperion_tui.output import print_json, talk
 
 
@@ -19,7 +20,11 @@ def order(arguments: argparse.Namespace, location: Location) -> int:
     freeze = bool(getattr(arguments, "freeze", False))
     targets = _find(location, arguments.name)
     done = orders.give(location, targets, arguments.command, now=now, freeze=freeze)
-    return _say(arguments, done)
+    waits = arguments.command in ("pause", "stop") and not (now or freeze)
+    # What is paused and has trials running is frozen, and stays so.
+    moving = [s for _, s in targets if s.name in done.names and s.state != "paused"]
+    in_hand = sum(study.counts.running for study in moving)
+    return _say(arguments, done, in_hand if waits else 0)
 
 
 def resume(arguments: argparse.Namespace, location: Location) -> int:
@@ -57,12 +62,14 @@ def _find(location: Location, name: str) -> list[orders.Target]:
         return reader.find_studies(name)
 
 
-def _say(arguments: argparse.Namespace, done: orders.Done) -> int:
+def _say(arguments: argparse.Namespace, done: orders.Done, in_hand: int = 0) -> int:
     for note in done.notes:
         talk(f"note: {note}")
     if arguments.json:
         print_json({"order": arguments.command, "studies": list(done.names)})
     else:
         verb = control.VERBS["run" if arguments.command == "resume" else arguments.command]
-        talk(f"To be {verb}: {', '.join(done.names)}.")
+        finish = "finishes" if in_hand == 1 else "finish"
+        first = f"; {text.plural(in_hand, 'trial')} in hand {finish} first" if in_hand else ""
+        talk(f"To be {verb}: {', '.join(done.names)}{first}.")
     return 0

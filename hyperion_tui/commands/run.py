@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from engines.analysis.report import experiment_document, verdict
-from engines.errors import HyperionError
+from engines.errors import BadInput, HyperionError
 from engines.run import orders
 from engines.run.launcher import start_runner
 from engines.study import adoption, control
@@ -30,6 +30,7 @@ def run(arguments: argparse.Namespace, location: Location) -> int:
     """Create, start, and (without --detach) watch; 0 if any study has a score."""
     from engines.run import start  # optuna and SQLAlchemy: only where something is created
 
+    _check_selectors(arguments.selectors)
     request = start.Request(
         selectors=tuple(arguments.selectors),
         data=arguments.data,
@@ -71,6 +72,12 @@ def run(arguments: argparse.Namespace, location: Location) -> int:
     return 0 if any(study.best for study in experiment.studies) else 1
 
 
+def _check_selectors(selectors: list[str]) -> None:
+    for word in selectors:
+        if word.endswith(".py"):
+            raise BadInput(f"`{word}` is a file: name the function in it too, `{word}:FUNCTION`.")
+
+
 def _or_environment(value, name, parse):
     return value if value is not None else options.from_environment(name, parse)
 
@@ -91,8 +98,11 @@ def describe_start(experiment: Experiment) -> Iterator[str]:
             yield f"note: {notice}"
     else:
         reference = (experiment.objective or {}).get("reference", "?")
-        yield f"{experiment.name}: objective {reference}, seed {experiment.seed}"
-    budget = f"{experiment.goal} trials" if experiment.goal else "no limit on trials"
+        better = "larger" if experiment.maximize else "smaller"
+        yield (
+            f"{experiment.name}: objective {reference}, {better} is better, seed {experiment.seed}"
+        )
+    budget = text.plural(experiment.goal, "trial") if experiment.goal else "no limit on trials"
     if experiment.time_limit_s:
         budget += f", {text.duration(experiment.time_limit_s)}"
     studies = text.plural(len(experiment.studies), "study", "studies")
@@ -240,5 +250,9 @@ def print_ranking(experiment: Experiment) -> None:
     for study in experiment.studies:
         if study.message:
             print(text.clean(f"{study.model}: {study.message}"))
+        if study.state == "failed" and study.counts.failed:
+            print(
+                text.clean(f"{study.model}: why, trial by trial: hyperion-tui trials {study.name}")
+            )
     if experiment.failure:
         print(text.clean(f"{experiment.name}: {experiment.failure}"))

@@ -42,7 +42,10 @@ def list_experiments(arguments: argparse.Namespace, location: Location) -> int:
         print_json([experiment_document(e, None) for e in experiments])
         return 0
     if not experiments:
-        talk("Nothing yet. Try: hyperion-tui run ridge lightgbm --data diabetes")
+        talk(
+            f"Nothing yet in {text.clean(location.shown)}. "
+            "Try: hyperion-tui run ridge lightgbm --data diabetes"
+        )
         return 0
     rows = []
     for experiment in experiments:
@@ -74,6 +77,9 @@ def state_line(experiment: Experiment) -> str:
         return f"{experiment.state} (on {experiment.runner_host})"
     if experiment.trouble is not None:
         return f"{experiment.state} ({experiment.trouble})"
+    running = sum(study.counts.running for study in experiment.studies)
+    if experiment.state == "pausing" and running:
+        return f"pausing ({text.plural(running, 'trial')} in hand)"
     return experiment.state
 
 

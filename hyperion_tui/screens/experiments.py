@@ -15,11 +15,11 @@ from hyperion_tui.screens.base import Upper
 from hyperion_tui.screens.compare import CompareScreen
 from hyperion_tui.screens.ordering import OrderingView
 from hyperion_tui.widgets.lines import LineView
-from hyperion_tui.widgets.window_table import Column, ListRows, Row, WindowTable
+from hyperion_tui.widgets.window_table import Column, ListRows, Row, WindowTable, fitted
 
 COLUMNS = (
     Column("experiment", 16, most=40),
-    Column("state", 10, most=11),
+    Column("state", 11),
     Column("models", 6, "right"),
     Column("done", 9, "right"),
     Column("best", 9, "right"),
@@ -80,7 +80,7 @@ class ExperimentsScreen(Upper, OrderingView):
             shown.reverse()
         rows = [_row(e, is_open=e.experiment_id == snapshot.current_id) for e in shown]
         table = self.table
-        table.show(ListRows(rows), follow=table.current_key)
+        table.show(ListRows(rows), fitted(COLUMNS, rows), follow=table.current_key)
         turned = ", reversed" if self._reversed else ""
         table.call(f"Experiments  by {self._sort}{turned}")
 

@@ -54,16 +54,22 @@ class ExperimentHeader(Widget):
         if experiment is None:
             store = text.fit(self._store, max(0, width - 8))
             return ((" hyperion-tui", "accent"), ("\n", ""), (f" store {store}", "dim"))
-        first = _first_line(experiment, width)
+        first = _first_line(experiment, self._snapshot, width)
         return (*first, ("\n", ""), *_second_line(experiment, self._snapshot, width))
 
 
-def _first_line(experiment: Experiment, width: int) -> tuple[tuple[str, str], ...]:
+def _first_line(
+    experiment: Experiment, snapshot: Snapshot, width: int
+) -> tuple[tuple[str, str], ...]:
     state, style = text.state(experiment.state)
     if experiment.is_orphaned:
         state, style = f"{state} (no runner: u starts one)", "warn"
     elif experiment.trouble is not None:
         state, style = f"{state}: {experiment.trouble.partition(':')[0]}", "bad"
+    elif flagged := [worker for worker in snapshot.workers if worker.flag is not None]:
+        frozen = all(worker.flag == "frozen" for worker in flagged)
+        sign = "frozen" if frozen else "without a sign of life"
+        state, style = f"{state}: {text.plural(len(flagged), 'worker')} {sign}", "warn"
     data = ""
     if experiment.dataset is not None:
         d = experiment.dataset

@@ -10,7 +10,7 @@ from engines.analysis.compare import gap as gap_between
 from engines.study.records import Experiment, Study
 from hyperion_tui import actions, text
 from hyperion_tui.widgets.lines import Piece
-from hyperion_tui.widgets.window_table import Column, ListRows, Row, WindowTable
+from hyperion_tui.widgets.window_table import Column, ListRows, Row, WindowTable, fitted
 
 COLUMNS = (
     Column("#", 2, "right"),
@@ -119,7 +119,8 @@ class ResultsTable(WindowTable):
             _row(line, ranks.get(line.key))
             for line in ordered(shown, self.sort, self.reversed, experiment.maximize)
         ]
-        self.show(ListRows(rows), follow=self.current_key if self.cursor else None)
+        follow = self.current_key if self.cursor else None
+        self.show(ListRows(rows), fitted(COLUMNS, rows), follow=follow)
 
     @property
     def current_study(self) -> Study | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from textual.message import Message
@@ -291,6 +291,15 @@ class WindowTable(LineView):
         self.post_message(self.Marked(self))
         if self.cursor < self.line_count() - 1:
             self.move_to(self.cursor + 1)
+
+
+def fitted(columns: Sequence[Column], rows: Sequence[Row]) -> tuple[Column, ...]:
+    """`columns` with those of numbers as wide as what stands in them: a cut number is wrong."""
+    longest = [max((len(row.cells[i][0]) for row in rows), default=0) for i in range(len(columns))]
+    return tuple(
+        replace(column, width=max(column.width, cells)) if column.align == "right" else column
+        for column, cells in zip(columns, longest, strict=True)
+    )
 
 
 _NEVER = Row(("never",), ())

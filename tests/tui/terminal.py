@@ -28,7 +28,10 @@ sys.exit(run_app(locate()))
 class Terminal:
     """A child on a pseudo-terminal of its own."""
 
-    def __init__(self, store: Path | str, width: int = 120, height: int = 40) -> None:
+    def __init__(
+        self, store: Path | str, width: int = 120, height: int = 40, before: str = ""
+    ) -> None:
+        """before: statements that the child runs first."""
         size = struct.pack("HHHH", height, width, 0, 0)
         self.pid, self.descriptor = pty.fork()
         if self.pid == 0:
@@ -36,7 +39,7 @@ class Terminal:
             os.chdir(ROOT)
             os.environ.update(TERM="xterm-256color", COLORTERM="truecolor")
             os.environ["HYPERION_STORAGE"] = str(store)
-            os.execv(sys.executable, [sys.executable, "-c", _PROGRAM])
+            os.execv(sys.executable, [sys.executable, "-c", before + _PROGRAM])
         self.code: int | None = None
 
     def send(self, keys: str) -> None:

@@ -114,7 +114,7 @@ def test_a_full_disk_is_noticed_and_said_although_nothing_can_be_written(
     assert after is not None
     troubles = [snapshot.experiments[0].trouble for snapshot in (before, during, after)]
     assert troubles == [None, NO_SPACE, None]
-    header = "".join(words for words, _ in _first_line(during.experiments[0], 120))
+    header = "".join(words for words, _ in _first_line(during.experiments[0], during, 120))
     assert "running: the disk is full" in header
     feed.close()
 
@@ -131,3 +131,17 @@ def test_a_store_that_can_not_be_read_is_a_problem_only_if_it_lasts(store: Store
     assert snapshot.problem is not None
     feed.close()
     assert feed.read() is None
+
+
+def test_a_store_that_is_only_looked_at_is_said_to_be(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    add_typical(store)
+    monkeypatch.setattr("engines.study.reader.Reader.note", "only looked at", raising=False)
+    feed = Feed(store.location)
+
+    snapshot = read(feed)
+
+    assert snapshot is not None
+    assert snapshot.note == "only looked at"
+    feed.close()

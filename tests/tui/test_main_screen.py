@@ -62,6 +62,34 @@ async def test_a_held_out_score_that_is_worse_has_a_gap_below_zero(store: Store)
         assert row.split()[-5:-2] == ["0.7500", "0.7001", "-0.04990"]
 
 
+async def test_a_long_number_is_never_cut(store: Store):
+    experiment = store.experiment()
+    study = store.study(experiment, "ridge", goal=30_000)
+    store.trial(study, 0, -4.604e-06)
+
+    async with sitting(store.location, (80, 24)) as seat:
+        assert seat.line("1 ridge").split()[-2:] == ["1/30000", "-4.604e-06│"]
+        await seat.press("o")
+        await seat.sees("Experiments")
+        assert "-4.604e-06" in seat.line("demo")
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"frozen_at": 5.0}, "1 worker frozen"),
+        ({"flag": "no report for 10 minutes"}, "1 worker without a sign of life"),
+    ],
+)
+async def test_the_head_says_that_a_worker_does_nothing(store: Store, row: dict, words: str):
+    experiment = store.experiment()
+    store.study(experiment, "ridge", want="pause")
+    store.insert("hx_worker", experiment_id=experiment, slot=1, **row)
+
+    async with sitting(store.location, (80, 24)) as seat:
+        await seat.sees(words)
+
+
 async def test_a_smaller_error_is_better_and_the_gap_says_so(store: Store):
     experiment = store.experiment(metric="rmse", direction="minimize")
     for model, value in (("ridge", 5.0), ("lasso", 4.0)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -16,8 +17,8 @@ CURSOR_SHOWN = b"\x1b[?25h"
 
 
 @contextlib.contextmanager
-def started(store: Store, **size: int) -> Iterator[Terminal]:
-    terminal = Terminal(store.location.path, **size)
+def started(store: Store, **how: Any) -> Iterator[Terminal]:
+    terminal = Terminal(store.location.path, **how)
     try:
         terminal.read_until(b"lightgbm")
         terminal.read(1.0)
@@ -99,3 +100,20 @@ def test_hostile_text_reaches_no_terminal(store: Store):
     assert b"owned" in seen
     assert b"\x1b]0;owned" not in seen
     assert "\u202e".encode() not in seen
+
+
+STUCK = """
+import threading
+from textual.drivers._writer_thread import WriterThread
+WriterThread.stop = lambda self: threading.Event().wait()
+"""
+"""As on a terminal that is gone: what waits until its output is taken never ends."""
+
+
+def test_a_terminal_that_takes_no_output_holds_nobody_back(store: Store):
+    add_typical(store)
+
+    with started(store, before=STUCK) as terminal:
+        terminal.kill(signal.SIGHUP)
+
+        assert terminal.wait() == -signal.SIGALRM

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,9 +20,15 @@ from engines.run import orders
 from engines.study.experiments import create_or_extend
 from engines.study.location import Location
 from engines.study.locks import take_runner_lock
+from engines.study.reader import Reader
+from engines.study.sqlite import explain
+from engines.study.states import Counts
 from hyperion_tui import cli, options
+from hyperion_tui.commands.show import state_line
 from tests.unit.building import (
+    a_study,
     add_worker,
+    an_experiment,
     changing,
     experiment_plan,
     must_claim,
@@ -566,7 +573,8 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "mib"), [("500M", 500), ("2G", 2048), ("2GiB", 2048), ("1048576", 1), ("1.5g", 1536)]
+    ("text", "mib"),
+    [("500M", 500), ("2G", 2048), ("2GiB", 2048), ("134217728", 128), ("1.5g", 1536)],
 )
 def test_memory_is_read_as_people_write_it(text: str, mib: float) -> None:
     assert options.memory_mib(text) == mib
@@ -576,6 +584,130 @@ def test_memory_is_read_as_people_write_it(text: str, mib: float) -> None:
 def test_what_is_no_amount_of_memory_is_refused(text: str) -> None:
     with pytest.raises(BadInput, match="is not an amount of memory such as 500M or 2G"):
         options.memory_mib(text)
+
+
+@pytest.mark.parametrize("text", ["5", "1M", "63.9M"])
+def test_a_limit_that_no_worker_could_keep_is_refused(text: str) -> None:
+    with pytest.raises(BadInput, match="less than a worker needs by itself: give 64M or more"):
+        options.memory_mib(text)
+
+
+@pytest.fixture
+def unstarted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Orders are written, and no process is started."""
+    monkeypatch.setattr(orders, "start_runner", lambda location, experiment_id: None)
+
+
+def claim_one(store: Location) -> None:
+    with opened(store) as storage:
+        must_claim(storage, add_worker(store))
+
+
+def test_an_order_says_how_many_trials_finish_first(
+    say: Say, store: Location, unstarted: None
+) -> None:
+    claim_one(store)
+
+    assert "To be paused: first/a, first/b; 1 trial in hand finishes first." in (
+        say("pause", "first").error
+    )
+    assert "in hand" not in say("pause", "first", "--now").error
+
+
+def test_frozen_trials_are_not_said_to_finish(
+    say: Say, store: Location, unstarted: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Reader, "runners", lambda reader, ids: {1: (77, None)})
+    claim_one(store)
+    say("pause", "first", "--freeze")
+    with changing(store) as connection:
+        connection.execute("UPDATE hx_worker SET frozen_at = 1.0")
+    assert "in hand" not in say("pause", "first").error
+
+
+def test_what_pauses_says_what_it_waits_for() -> None:
+    study = a_study(counts=Counts(running=2, goal=9), state="pausing")
+
+    line = state_line(an_experiment("e", study, state="pausing", runner_pid=1))
+
+    assert line == "pausing (2 trials in hand)"
+
+
+def test_nothing_promises_that_a_cancelled_study_goes_on(
+    say: Say, store: Location, unstarted: None
+) -> None:
+    say("cancel", "first/a")
+
+    said = say("resume", "first/a", "--trials", "99")
+
+    said.refuses(2, "Nothing to resume: first/a is cancelled; that is final")
+
+
+def test_a_total_that_is_not_raised_is_not_passed_over_in_silence(
+    say: Say, store: Location, unstarted: None
+) -> None:
+    said = say("resume", "first/a", "--trials", "1")
+
+    assert said.code == 0
+    assert "note: first/a keeps its total of 4: 1 is less" in said.error
+
+
+def test_a_file_without_its_function_is_told_how_to_name_it(say: Say, here: Path) -> None:
+    (here / "mine.py").write_text("def objective(trial): return 1.0\n")
+
+    say("run", "mine.py").refuses(2, "`mine.py` is a file: .*`mine.py:FUNCTION`")
+
+
+def test_an_empty_list_names_the_store_that_is_empty(say: Say, tmp_path: Path) -> None:
+    typo = tmp_path / "studeis.db"
+
+    assert f"Nothing yet in {typo}." in say("list", "--store", str(typo)).error
+    assert not typo.exists()
+
+
+def test_the_direction_of_an_objective_is_said(say: Say, store: Location) -> None:
+    with changing(store) as connection:
+        connection.execute(
+            "UPDATE hx_experiment SET dataset_id = NULL, split = NULL WHERE name = 'first'"
+        )
+
+    assert "larger is better, seed" in say("show", "first").out
+
+
+def test_a_failed_study_says_where_its_errors_are(say: Say, store: Location) -> None:
+    with changing(store) as connection:
+        connection.execute("UPDATE hx_study SET failure = 'no trial completed' WHERE study_id = 1")
+        connection.execute("UPDATE trials SET state = 'FAIL' WHERE study_id = 1")
+        connection.execute("UPDATE hx_trial SET state = 'FAIL' WHERE study_id = 1")
+
+    said = say("show", "first/a")
+
+    assert "hyperion-tui trials first/a" in said.out, said.out
+
+
+def test_a_full_disk_is_a_finding_of_the_doctor(
+    say: Say, store: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "space: " in say("doctor").out
+    full = shutil.disk_usage(store.path)._replace(free=1024)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
+
+    said = say("doctor")
+
+    assert said.code == 1
+    assert "BAD  space: 0 MiB free: free some" in said.out
+
+
+@pytest.mark.parametrize("words", ["disk I/O error", "[Errno 28] No space left on device"])
+def test_a_full_disk_is_called_that_whatever_the_driver_calls_it(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = shutil.disk_usage(tmp_path)._replace(free=0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
+
+    said = str(explain(OSError(words), tmp_path / "studies.db"))
+
+    assert said.endswith("studies.db is full: free some space and try again.")
 
 
 def test_an_order_reaches_the_store_and_says_so(

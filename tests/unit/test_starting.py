@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from engines.data.snapshot import read_snapshot
-from engines.errors import BadInput
+from engines.errors import BadInput, StoreUnavailable
+from engines.files import make_private_folder
 from engines.models import catalogue
 from engines.run import start
 from engines.study.location import Location
@@ -89,3 +90,15 @@ def test_a_name_is_checked_before_a_store_is_made(table: Path, tmp_path: Path) -
         )
 
     assert not (tmp_path / "new").exists()
+
+
+def test_data_that_can_not_be_kept_is_one_line_and_nothing_is_created(
+    table: Path, location: Location
+) -> None:
+    make_private_folder(location.side)
+    (location.side / "data").write_text("in the way")
+
+    with pytest.raises(StoreUnavailable, match=r"^The data can't be kept in .*studies\.db\.d: "):
+        start.create(location, start.Request(("ridge",), data="table.csv"))
+
+    assert rows(location, "SELECT count(*) FROM hx_experiment") == [(0,)]
