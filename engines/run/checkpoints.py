@@ -65,6 +65,8 @@ class Checkpoint:
         """The folder holds all that is needed to go on behind `step`; call it after saving."""
         self._trial.storage.set_trial_system_attr(self._trial._trial_id, CHECKPOINT_KEY, step)
         if self._storage is not None:
+            # At once: who takes the trial up after a kill must not believe in an older step.
+            self._storage.flush(self._trial._trial_id)
             self._storage.let_interrupt(self._trial._trial_id)
 
 

@@ -30,9 +30,9 @@ from engines.search.seeds import derive, params_hash
 from engines.search.space import Space
 from engines.study import supervision
 from engines.study.claims import Job, find_same
-from engines.study.database import PATIENCE_S
+from engines.study.database import PATIENCE_S, PAUSE_S
 from engines.study.outlook import Held
-from engines.study.plain import connect_to_write, writing
+from engines.study.plain import FAULTS, connect_to_write, writing
 from engines.study.storage import Ending, HyperionStorage, TrialInterrupted, TrialTaken
 
 TRACEBACK_CHARACTERS = 4000
@@ -92,6 +92,7 @@ def run_model_trial(
     assert space is not None
 
     def evaluate(trial: optuna.Trial, attempt: Attempt) -> float:
+        storage.hold_back(trial._trial_id)
         params = space.suggest(trial)
         attempt.params_hash = params_hash(params)
         attempt.seed = handle.model_seed(params)
@@ -149,8 +150,11 @@ def _run(
         state = TrialState.COMPLETE
     except optuna.TrialPruned:
         state = TrialState.PRUNED
-    except (TrialTaken, StoreUnavailable):
+    except TrialTaken:
+        storage.drop(job.trial_id)
         raise  # not the objective's doing
+    except StoreUnavailable:
+        raise
     except TrialInterrupted:
         _put_back(storage, job)
         return TrialState.WAITING
@@ -176,11 +180,19 @@ def _put_back(storage: HyperionStorage, job: Job) -> None:
     experiment_id = storage.experiment_of(job.study_id)
     assert experiment_id is not None
     held = Held(job.trial_id, job.study_id, job.number, job.model, "", 0)
-    with (
-        contextlib.closing(connect_to_write(storage.location)) as connection,
-        writing(connection, patience_s=PATIENCE_S),
-    ):
-        supervision.requeue(connection, experiment_id, held, "paused at a report")
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            with (
+                contextlib.closing(connect_to_write(storage.location)) as connection,
+                writing(connection),
+            ):
+                supervision.requeue(connection, experiment_id, held, "paused at a report")
+            return
+        except (*FAULTS, StoreUnavailable):
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(PAUSE_S)
 
 
 def _note_seen(storage: HyperionStorage, handle: StudyHandle, trial: optuna.Trial) -> None:

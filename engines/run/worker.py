@@ -29,6 +29,7 @@ from engines.run import objective
 from engines.run.process import asked_to_leave, die_with
 from engines.run.trial import StudyHandle, run_custom_trial, run_model_trial
 from engines.study.claims import Job, claim, close_study
+from engines.study.database import PATIENCE_S
 from engines.study.location import Location, locate
 from engines.study.plain import connect_to_read
 from engines.study.reader import Reader
@@ -55,6 +56,7 @@ class Worker:
         # A store that is gone must not be made anew: there would be nothing to do in it.
         with contextlib.closing(connect_to_read(location)):
             self.storage: HyperionStorage = open_storage(location)
+        self.storage.database.read_patience_s = PATIENCE_S
         self.handles: dict[int, StudyHandle] = {}
         self.loaded_families: set[str] = set()
         self._objective: Any = None

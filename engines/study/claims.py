@@ -60,7 +60,8 @@ _STUDIES = rows.sql(
     "AS running, "
     "coalesce((SELECT max(number) FROM hx_trial t WHERE t.study_id = s.study_id), -1) + 1 "
     "- (SELECT count(*) FROM hx_trial t WHERE t.study_id = s.study_id "
-    "AND t.state IN ('RUNNING', 'WAITING')) AS finished "
+    "AND t.state IN ('RUNNING', 'WAITING')) AS finished, "
+    "NOT EXISTS (SELECT 1 FROM studies o WHERE o.study_id = s.study_id) AS gone "
     "FROM hx_study s WHERE s.experiment_id = :id ORDER BY s.position"
 )
 
@@ -76,7 +77,13 @@ def claim(
     The study with the smallest share of its goal comes first, queued trials before new ones;
     among equals one whose family this worker has `loaded`.
     """
-    taken = storage.database.write(lambda c: _claim(c, experiment_id, worker_id, loaded))
+
+    def is_done(connection: Connection, taken: _Taken | None) -> bool:
+        return taken is not None and _is_taken(connection, taken, worker_id)
+
+    taken = storage.database.write(
+        lambda c: _claim(c, experiment_id, worker_id, loaded), is_done=is_done
+    )
     if taken is None:
         return None
     if taken.trial is not None:
@@ -84,12 +91,26 @@ def claim(
     return taken.job
 
 
+def _is_taken(connection: Connection, taken: _Taken, worker_id: int) -> bool:
+    if taken.trial is not None:
+        return rows.runs_since(connection, taken.trial)
+    closing = connection.execute(
+        rows.sql("SELECT closing_worker FROM hx_study WHERE study_id = :id"),
+        {"id": taken.job.study_id},
+    ).scalar()
+    return closing == worker_id
+
+
 def _claim(
     connection: Connection, experiment_id: int, worker_id: int, loaded: Collection[str]
 ) -> _Taken | None:
     rows.meet_foreign_trials(connection)
+    rows.follow_ends(connection, worker_id)
     experiment = connection.execute(_EXPERIMENT, {"id": experiment_id}).one()
     studies = connection.execute(_STUDIES, {"id": experiment_id}).all()
+    for study in studies:
+        if study.gone:
+            _give_up(connection, study)
     # A study that has ended is settled first: its score would wait for all the others.
     if (job := _take_closing(connection, experiment, studies, worker_id)) is not None:
         return _Taken(job)
@@ -101,8 +122,11 @@ def _claim(
         if _rules_end(connection, experiment, study):
             ended = True
             continue
-        number, trial = _take_trial(connection, study, worker_id)
-        return _Taken(_trial_job(connection, experiment, study, trial, number), trial)
+        found = _take_trial(connection, study, worker_id)
+        if found is None:
+            return _claim(connection, experiment_id, worker_id, loaded)
+        requeues, trial = found
+        return _Taken(_trial_job(connection, experiment, study, trial, requeues), trial)
     if not ended:
         return None
     studies = connection.execute(_STUDIES, {"id": experiment_id}).all()
@@ -140,8 +164,17 @@ def _change(connection: Connection, study: Row[Any], **columns: Any) -> None:
     )
 
 
+def _give_up(connection: Connection, study: Row[Any]) -> None:
+    """Note that a study is no more: somebody has deleted it, with its trials, through Optuna."""
+    if study.closed_at is None and study.failure is None:
+        rows.adopt_foreign_trials(connection)
+        failure = "deleted by another program"
+        _change(connection, study, failure=failure, closing_worker=None)
+        _log(connection, study, f"failed: {failure}")
+
+
 def _may_run(study: Row[Any]) -> bool:
-    if study.want != "run" or study.failure is not None or study.ended_by is not None:
+    if study.gone or study.want != "run" or study.failure is not None or study.ended_by is not None:
         return False
     return study.goal is None or study.finished + study.running < study.goal
 
@@ -152,7 +185,7 @@ def _share(study: Row[Any]) -> float:
 
 
 def _may_close(study: Row[Any]) -> bool:
-    if study.closed_at is not None or study.closing_worker is not None:
+    if study.gone or study.closed_at is not None or study.closing_worker is not None:
         return False
     if study.failure is not None or study.want in ("cancel", "pause") or study.running:
         return False
@@ -199,8 +232,13 @@ def _rules_end(connection: Connection, experiment: Row[Any], study: Row[Any]) ->
     return False
 
 
-def _take_trial(connection: Connection, study: Row[Any], worker_id: int) -> tuple[int, FrozenTrial]:
-    """(times it was put back, the trial): the oldest queued one, or a new one; RUNNING and held."""
+def _take_trial(
+    connection: Connection, study: Row[Any], worker_id: int
+) -> tuple[int, FrozenTrial] | None:
+    """(times it was put back, the trial): the oldest queued one, or a new one; RUNNING and held.
+
+    None if stock Optuna was at work in the study meanwhile: what counts must be counted again.
+    """
     waiting = connection.execute(
         rows.sql(
             "SELECT trial_id, requeues FROM hx_trial WHERE study_id = :study_id "
@@ -212,7 +250,10 @@ def _take_trial(connection: Connection, study: Row[Any], worker_id: int) -> tupl
         claimed = rows.claim_waiting(connection, waiting.trial_id, worker_id)
         if claimed is not None:
             return waiting.requeues, claimed[1]
-        rows.copy_state(connection, waiting.trial_id)
+        rows.follow_queue(connection, study.study_id)
+        return None
+    if rows.lock_study(connection, study.study_id):
+        return None
     return 0, rows.add_trial(connection, study.study_id, holder=worker_id)
 
 
@@ -261,8 +302,10 @@ def close_study(
     def work(connection: Connection) -> None:
         study = connection.execute(
             rows.sql("SELECT * FROM hx_study WHERE study_id = :id"), {"id": study_id}
-        ).one()
-        if study.closing_worker != worker_id or study.want == "cancel":
+        ).one_or_none()
+        if study is None or study.closing_worker != worker_id or study.want == "cancel":
+            return
+        if study.closed_at is not None:  # by this worker, and the server's answer got lost
             return
         _change(
             connection,

@@ -14,6 +14,7 @@ from engines.errors import BadInput
 from engines.study import events
 from engines.study.location import Location
 from engines.study.plain import FAULTS, Connection, connect_to_write, explain, writing
+from engines.study.postgres import ServerConnection
 from engines.study.records import Experiment, Study
 from engines.study.states import FINAL
 
@@ -197,6 +198,9 @@ def retry(
 
 def _copy_trial(connection: Connection, study_id: int, trial_id: int, number: int) -> int:
     """A WAITING trial with the parameters of another one; returns its number."""
+    if isinstance(connection, ServerConnection):
+        # Stock Optuna locks this row while it counts; a file has one writer anyway.
+        connection.execute("SELECT 1 FROM studies WHERE study_id = ? FOR UPDATE", (study_id,))
     new_number = connection.execute(
         "SELECT count(*) FROM trials WHERE study_id = ?", (study_id,)
     ).fetchone()[0]

@@ -49,6 +49,8 @@ class Database:
 
     def __init__(self, location: Location) -> None:
         self.location = location
+        # A person who looks is told at once; a worker has a result in its hands.
+        self.read_patience_s = 0.0
         self.engine = _engine(location)
         event.listen(self.engine, "begin", _begin)
         options = {"isolation_level": "AUTOCOMMIT"} if not location.is_file else {}
@@ -62,19 +64,48 @@ class Database:
         *,
         durable: bool = False,
         patience_s: float = PATIENCE_S,
+        is_done: Callable[[Connection, T], bool] | None = None,
     ) -> T:
         """What `work` returns, done in one write transaction; it may be called more than once.
 
-        An exception out of `work` undoes everything. Raises StoreUnavailable for what waiting
+        An exception out of `work` undoes everything. is_done: whether what an earlier call
+        returned is in the store after all, for work that must not be done twice: a server may
+        have committed, and only its answer got lost. Raises StoreUnavailable for what waiting
         can't mend, and for what lasts longer than `patience_s`; IntegrityError as it comes.
         """
         engine = self._durable if durable else self._writers
+        doubtful: list[T] = []
+
+        def once() -> T:
+            with engine.begin() as connection:
+                # A file has no answers to lose, and gives the ids of what was undone again.
+                asked = None if self.location.is_file else is_done
+                if asked is not None and doubtful and asked(connection, doubtful[0]):
+                    return doubtful[0]
+                result = work(connection)
+                doubtful[:] = [result]
+            return result
+
+        return self._until_it_passes(once, patience_s)
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """What `work` returns, reading without a lock; on SQLite from one moment.
+
+        Raises StoreUnavailable, after `read_patience_s` for what waiting may mend.
+        """
+
+        def once() -> T:
+            with self._readers.begin() as connection:
+                return work(connection)
+
+        return self._until_it_passes(once, self.read_patience_s)
+
+    def _until_it_passes(self, once: Callable[[], T], patience_s: float) -> T:
         deadline = time.monotonic() + patience_s
         told = False
         while True:
             try:
-                with engine.begin() as connection:
-                    return work(connection)
+                return once()
             except sqlalchemy.exc.IntegrityError:
                 raise
             except (sqlalchemy.exc.DBAPIError, ServerError, sqlite3.Error) as error:
@@ -84,22 +115,11 @@ class Database:
                     raise meaning from None
                 if not told:
                     logging.getLogger("hyperion").warning(
-                        "the store can't be written now (%s): waiting",
+                        "the store can't be used now (%s): waiting",
                         one_line(getattr(error, "orig", error)),
                     )
                     told = True
             time.sleep(PAUSE_S)
-
-    def read(self, work: Callable[[Connection], T]) -> T:
-        """What `work` returns, reading without a lock; on SQLite from one moment.
-
-        Raises StoreUnavailable.
-        """
-        try:
-            with self._readers.begin() as connection:
-                return work(connection)
-        except (sqlalchemy.exc.DBAPIError, ServerError, sqlite3.Error) as error:
-            raise self._explained(error) from None
 
     def _explained(self, error: Exception) -> HyperionError:
         # The driver's own words: SQLAlchemy adds the statement with its values.

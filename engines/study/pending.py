@@ -61,7 +61,8 @@ class OwnTrial:
     """A RUNNING trial of this process: as it is now, and what of it is not written yet.
 
     study_id: its study. holder: the worker that claimed it, or None outside a worker. taken: an
-    error that says that somebody else has it now, to be raised at the next touch.
+    error that says that somebody else has it now, to be raised at the next touch. held_back:
+    whether its notes wait for who makes them.
     """
 
     def __init__(self, study_id: int, frozen: FrozenTrial, holder: int | None) -> None:
@@ -69,6 +70,7 @@ class OwnTrial:
         self.holder = holder
         self.notes = Notes()
         self.taken: Exception | None = None
+        self.held_back = False
         # Whether an order may interrupt it, and when the orders were last looked at.
         self.interruptible = False
         self.asked_at = 0.0

@@ -70,15 +70,41 @@ def delete_study(connection: Connection, study_id: int) -> None:
         connection.execute(sql(f"DELETE FROM {table} WHERE study_id = :study_id"), where)
 
 
+def has_study(connection: Connection, study_id: int) -> bool:
+    """Whether there is such a study."""
+    asked = sql("SELECT 1 FROM studies WHERE study_id = :id")
+    return connection.execute(asked, {"id": study_id}).first() is not None
+
+
 def require_study(connection: Connection, study_id: int) -> None:
     """Raise KeyError if there is no such study."""
-    if (
-        connection.execute(
-            sql("SELECT 1 FROM studies WHERE study_id = :id"), {"id": study_id}
-        ).first()
-        is None
-    ):
+    if not has_study(connection, study_id):
         raise KeyError(NO_STUDY)
+
+
+def lock_study(connection: Connection, study_id: int) -> bool:
+    """Let nobody else add trials to a study until the transaction ends. Raises KeyError.
+
+    Stock Optuna knows nothing of our lock: on a server it locks the study's row and counts. True
+    if it has added trials that we had not met; they have rows of ours now.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(
+            sql("SELECT 1 FROM studies WHERE study_id = :id FOR UPDATE"), {"id": study_id}
+        )
+    require_study(connection, study_id)
+    # Elsewhere ids may be committed out of order; in one study they can't.
+    newer = connection.execute(
+        sql(
+            "SELECT 1 FROM trials o WHERE o.study_id = :id AND o.trial_id > coalesce("
+            "(SELECT t.trial_id FROM hx_trial t WHERE t.study_id = :id "
+            "ORDER BY t.number DESC LIMIT 1), -1) LIMIT 1"
+        ),
+        {"id": study_id},
+    ).first()
+    if newer is not None:
+        adopt_foreign_trials(connection)
+    return newer is not None
 
 
 def study_id(connection: Connection, name: str) -> int:
@@ -175,8 +201,7 @@ def add_trial(
 ) -> FrozenTrial:
     """A new trial, as the template says or RUNNING, with our row; returns it as it now is.
 
-    holder: the worker that takes it at once. The caller knows that the study exists, and has met
-    the trials of stock Optuna, whose numbers count.
+    holder: the worker that takes it at once. The caller has locked the study, or just made it.
     """
     number = connection.execute(
         sql("SELECT coalesce(max(number), -1) + 1 FROM hx_trial WHERE study_id = :id"),
@@ -259,7 +284,8 @@ def _notes_of(template: FrozenTrial) -> Notes:
 def meet_foreign_trials(connection: Connection) -> None:
     """Let stock Optuna's trials have our rows, if it has written any since we last wrote.
 
-    Ids only grow, so the newest trial that both sets of tables know tells whether one is missing.
+    The newest trial that both sets of tables know tells whether one is missing. On a server one
+    may hide behind a newer one of another study: `lock_study` finds it.
     """
     theirs, ours = connection.execute(
         sql("SELECT (SELECT max(trial_id) FROM trials), (SELECT max(trial_id) FROM hx_trial)")
@@ -272,8 +298,9 @@ def adopt_foreign_trials(connection: Connection) -> None:
     """Our row for every trial that stock Optuna wrote, and none for those that it deleted."""
     connection.execute(
         sql(
-            "DELETE FROM hx_trial WHERE NOT EXISTS "
-            "(SELECT 1 FROM trials o WHERE o.trial_id = hx_trial.trial_id)"
+            # A file gives the ids of deleted trials again.
+            "DELETE FROM hx_trial WHERE NOT EXISTS (SELECT 1 FROM trials o WHERE o.trial_id = "
+            "hx_trial.trial_id AND o.study_id = hx_trial.study_id AND o.number = hx_trial.number)"
         )
     )
     connection.execute(
@@ -287,15 +314,32 @@ def adopt_foreign_trials(connection: Connection) -> None:
     )
 
 
-def copy_state(connection: Connection, trial_id: int) -> None:
-    """Our row's state as Optuna's row has it: stock Optuna has changed it alone."""
+_COPY_STATES = (
+    "UPDATE hx_trial SET state = (SELECT CAST(o.state AS VARCHAR) FROM trials o "
+    "WHERE o.trial_id = hx_trial.trial_id), value = (SELECT v.value FROM trial_values v "
+    "WHERE v.trial_id = hx_trial.trial_id AND v.objective = 0) WHERE {} AND EXISTS "
+    "(SELECT 1 FROM trials o WHERE o.trial_id = hx_trial.trial_id "
+    "AND CAST(o.state AS VARCHAR) != hx_trial.state)"
+)
+
+
+def follow_ends(connection: Connection, worker_id: int) -> None:
+    """Our rows as Optuna's are, for RUNNING trials of nobody and of a worker that has none now.
+
+    Stock Optuna has ended them alone. The runner adds their times.
+    """
+    for whose in ("worker_id IS NULL", "worker_id = :worker_id"):
+        connection.execute(
+            sql(_COPY_STATES.format(f"state = 'RUNNING' AND {whose}")), {"worker_id": worker_id}
+        )
+
+
+def follow_queue(connection: Connection, study_id: int) -> None:
+    """Our rows as Optuna's are, for the queued trials of a study: stock Optuna took some."""
+    adopt_foreign_trials(connection)
     connection.execute(
-        sql(
-            "UPDATE hx_trial SET state = "
-            "(SELECT CAST(o.state AS VARCHAR) FROM trials o WHERE o.trial_id = :id) "
-            "WHERE trial_id = :id"
-        ),
-        {"id": trial_id},
+        sql(_COPY_STATES.format("state = 'WAITING' AND study_id = :study_id")),
+        {"study_id": study_id},
     )
 
 
@@ -491,6 +535,39 @@ def add_baselines(connection: Connection, baselines: Sequence[Mapping[str, Any]]
 
 
 # -- asking --------------------------------------------------------------------------------------
+
+
+def has_trial(connection: Connection, trial_id: int) -> bool:
+    """Whether there is such a trial."""
+    asked = sql("SELECT 1 FROM trials WHERE trial_id = :id")
+    return connection.execute(asked, {"id": trial_id}).first() is not None
+
+
+def runs_since(connection: Connection, trial: FrozenTrial) -> bool:
+    """Whether a trial is RUNNING since it was claimed as this one was."""
+    found = trials_by_id(connection, [trial._trial_id])
+    return [(t.state, t.datetime_start) for t in found] == [
+        (TrialState.RUNNING, trial.datetime_start)
+    ]
+
+
+def fate(connection: Connection, trial_id: int) -> str:
+    """What became of a trial that its worker has lost."""
+    row = connection.execute(
+        sql("SELECT number, state FROM trials WHERE trial_id = :id"), {"id": trial_id}
+    ).first()
+    if row is None:
+        return "The trial was deleted with its study."
+    if TrialState[row[1]].is_finished():
+        return f"Trial {row[0]} was ended by somebody else."
+    return f"Trial {row[0]} was given to another worker."
+
+
+def ended_at(connection: Connection, trial_id: int) -> str | None:
+    """When a trial ended, as our row says."""
+    return connection.execute(
+        sql("SELECT finished_at FROM hx_trial WHERE trial_id = :id"), {"id": trial_id}
+    ).scalar()
 
 
 def study_and_state(connection: Connection, trial_id: int) -> tuple[int, str]:

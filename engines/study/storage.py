@@ -111,6 +111,7 @@ class HyperionStorage(BaseStorage):
         self._own: dict[int, OwnTrial] = {}
         self._histories: dict[int, History] = {}
         self._facts: dict[int, StudyFacts] = {}
+        self._just_ended: dict[int, int] = {}
         self._behind = WriteBehind(self._flush)
         _LIVING.add(self)
         # Whoever forgets to close it leaves no connection open behind it.
@@ -124,12 +125,14 @@ class HyperionStorage(BaseStorage):
 
     def flush(self, trial_id: int | None = None) -> None:
         """Write what is noted of one own trial, or of all, now. Raises TrialTaken if it is lost."""
-        chosen = list(self._own.values()) if trial_id is None else [self._own.get(trial_id)]
+        everything = trial_id is None
+        chosen = [t for t in list(self._own.values()) if everything or t.trial_id == trial_id]
         for own in chosen:
-            if own is not None:
-                self._flush(own)
-                if own.taken is not None:
-                    raise own.taken
+            own.held_back = False
+            self._flush(own)
+        for own in chosen:
+            if own.taken is not None:
+                raise own.taken
 
     def close(self) -> None:
         """Write what is left and close the connections; the storage can still be used."""
@@ -147,15 +150,26 @@ class HyperionStorage(BaseStorage):
     ) -> int:
         name = f"{DEFAULT_STUDY_NAME_PREFIX}{uuid.uuid4()}" if study_name is None else study_name
         try:
-            return self.database.write(lambda c: rows.add_study(c, name, directions), durable=True)
+            study_id = self.database.write(
+                lambda c: rows.add_study(c, name, directions), durable=True, is_done=rows.has_study
+            )
         except IntegrityError as error:
             raise DuplicatedStudyError(f"The study `{name}` exists.") from error
+        self._forget_study(study_id)  # of an earlier one: a file gives ids again
+        return study_id
 
     def delete_study(self, study_id: int) -> None:
-        self.database.write(lambda c: rows.delete_study(c, study_id), durable=True)
+        self.database.write(
+            lambda c: rows.delete_study(c, study_id),
+            durable=True,
+            is_done=lambda c, _: not rows.has_study(c, study_id),
+        )
+        self._forget_study(study_id)
+
+    def _forget_study(self, study_id: int) -> None:
         self._facts.pop(study_id, None)
         self._histories.pop(study_id, None)
-        for own in [t for t in self._own.values() if t.study_id == study_id]:
+        for own in [t for t in list(self._own.values()) if t.study_id == study_id]:
             self._let_go(own)
 
     def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
@@ -170,10 +184,12 @@ class HyperionStorage(BaseStorage):
         )
 
     def get_study_id_from_name(self, study_name: str) -> int:
-        for study_id, facts in list(self._facts.items()):
-            if facts.name == study_name:
-                return study_id
-        return self.database.read(lambda c: rows.study_id(c, study_name))
+        # Asked each time: another process may have deleted it, and used the name or the id again.
+        study_id = self.database.read(lambda c: rows.study_id(c, study_name))
+        known = self._facts.get(study_id)
+        if known is not None and known.name != study_name:
+            self._forget_study(study_id)
+        return study_id
 
     def get_study_name_from_id(self, study_id: int) -> str:
         return self._study(study_id).name
@@ -204,11 +220,13 @@ class HyperionStorage(BaseStorage):
         durable = template_trial is not None and template_trial.state.is_finished()
 
         def work(connection: Connection) -> FrozenTrial:
-            rows.require_study(connection, study_id)
             rows.meet_foreign_trials(connection)
+            rows.lock_study(connection, study_id)
             return rows.add_trial(connection, study_id, template_trial)
 
-        trial = self.database.write(work, durable=durable)
+        trial = self.database.write(
+            work, durable=durable, is_done=lambda c, made: rows.has_trial(c, made._trial_id)
+        )
         if template_trial is None:
             self.take(study_id, trial, None)
         return trial._trial_id
@@ -228,7 +246,10 @@ class HyperionStorage(BaseStorage):
             return True
         if trial_id in self._own:
             return False  # it is running already
-        claimed = self.database.write(lambda c: self._claim_waiting(c, trial_id))
+        claimed = self.database.write(
+            lambda c: self._claim_waiting(c, trial_id),
+            is_done=lambda c, found: found is not None and rows.runs_since(c, found[1]),
+        )
         if claimed is None:
             return False
         self.take(*claimed, None)
@@ -275,6 +296,7 @@ class HyperionStorage(BaseStorage):
                 own.give_back(notes)
                 raise
             self._let_go(own)
+            self._just_ended = {trial_id: own.study_id}
 
     def _write_end(
         self,
@@ -289,16 +311,16 @@ class HyperionStorage(BaseStorage):
         facts = self._study(study_id)
         score = float(values[0]) if values is not None and len(values) == 1 else None
 
-        def work(connection: Connection) -> None:
+        def work(connection: Connection) -> str:
             at = utc_now()
             number = rows.end_trial(connection, trial_id, state.name)
             if number is None:
-                self._refuse(connection, trial_id)
+                self._refuse(connection, trial_id, holder)
             columns = {**notes.columns, **ending.columns(), "state": state.name}
             columns |= {"value": score, "finished_at": at}
             if not rows.update_own_row(connection, trial_id, holder, columns):
                 if holder is not None:
-                    raise TrialTaken("The trial was given to another worker.")
+                    raise TrialTaken(rows.fate(connection, trial_id))
                 rows.adopt_foreign_trials(connection)  # stock Optuna created it
                 rows.update_own_row(connection, trial_id, None, columns)
             rows.write_notes(connection, trial_id, notes)
@@ -306,27 +328,36 @@ class HyperionStorage(BaseStorage):
             if facts.experiment_id is not None:
                 event = trial_ended(state.name, score, ending.duration_s, ending)
                 rows.add_event(connection, facts.experiment_id, study_id, number, at, **event)
+            return at
 
-        self.database.write(work, durable=True)
+        self.database.write(
+            work, durable=True, is_done=lambda c, at: rows.ended_at(c, trial_id) == at
+        )
 
     def _put_back(self, trial_id: int) -> None:
         """RUNNING -> WAITING, as Optuna's interface allows it."""
+        holder = None
         own = self._own.get(trial_id)
         if own is not None:
+            holder = own.holder
             self._flush(own)
             self._let_go(own)
+            if own.taken is not None:
+                raise own.taken
 
         def work(connection: Connection) -> None:
             if not rows.put_back(connection, trial_id):
-                self._refuse(connection, trial_id)
+                self._refuse(connection, trial_id, holder)
 
         self.database.write(work)
 
-    def _refuse(self, connection: Connection, trial_id: int) -> None:
+    def _refuse(self, connection: Connection, trial_id: int, holder: int | None) -> None:
         """Say why a trial that was thought to be RUNNING can't be changed."""
+        if holder is not None:
+            raise TrialTaken(rows.fate(connection, trial_id))
         _, state = rows.study_and_state(connection, trial_id)
         self.check_trial_is_updatable(trial_id, TrialState[state])
-        raise TrialTaken(f"Trial {trial_id} was put back into the queue.")
+        raise TrialTaken(rows.fate(connection, trial_id))
 
     def _let_go(self, own: OwnTrial) -> None:
         self._behind.drop(own)
@@ -404,6 +435,12 @@ class HyperionStorage(BaseStorage):
         own.asked_at = now
         return self.database.read(lambda c: rows.want(c, own.study_id)) != "run"
 
+    def drop(self, trial_id: int) -> None:
+        """Forget an own trial that somebody else has now, with all that is noted of it."""
+        own = self._own.get(trial_id)
+        if own is not None:
+            self._let_go(own)
+
     def let_go(self, trial_id: int) -> None:
         """Write what is noted of an own trial and hand it over: it stays RUNNING for its holder."""
         self.flush(trial_id)
@@ -415,6 +452,10 @@ class HyperionStorage(BaseStorage):
         """The experiment of a study, or None for one that is not ours. Raises KeyError."""
         return self._study(study_id).experiment_id
 
+    def hold_back(self, trial_id: int) -> None:
+        """Write nothing of an own trial until its caller, who knows when, says `flush`."""
+        self._own[trial_id].held_back = True
+
     def note(self, trial_id: int, **columns: Any) -> None:
         """Note columns of our own row of a trial in the hands of this process."""
         self._own[trial_id].set_columns(columns)
@@ -422,18 +463,19 @@ class HyperionStorage(BaseStorage):
     def _noted(self, own: OwnTrial) -> None:
         if own.taken is not None:
             raise own.taken
-        self._behind.wake(own)
+        if not own.held_back:
+            self._behind.wake(own)
 
     def _flush(self, own: OwnTrial) -> None:
         """Write the notes of an own trial; if it is lost, remember that for who runs it."""
         with own.writing:
             notes = own.take_notes()
-            if not notes or own.taken is not None or own.trial_id not in self._own:
+            if not notes or own.taken is not None or self._own.get(own.trial_id) is not own:
                 return
 
             def work(connection: Connection) -> None:
                 if not rows.touch(connection, own.trial_id, own.holder, notes.columns):
-                    raise TrialTaken(f"Trial {own.number} was given to another worker.")
+                    raise TrialTaken(rows.fate(connection, own.trial_id))
                 rows.write_notes(connection, own.trial_id, notes)
 
             try:
@@ -467,6 +509,12 @@ class HyperionStorage(BaseStorage):
         for history in list(self._histories.values()):
             if trial_id in history.finished:
                 return history.finished[trial_id]
+        study_id = self._just_ended.pop(trial_id, None)
+        if study_id is not None:
+            # It will be read for the study's history as well: once is enough.
+            self._read_history(study_id, with_finished=False)
+            if trial_id in self._history(study_id).finished:
+                return self._history(study_id).finished[trial_id]
         found = self.database.read(lambda c: trials_by_id(c, [trial_id]))
         if not found:
             raise KeyError(f"There is no trial with the id {trial_id}.")
@@ -484,19 +532,37 @@ class HyperionStorage(BaseStorage):
         deepcopy: bool = True,
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
-        self._study(study_id)
-        history = self._history(study_id)
-        with history.lock:
-            own = [t for t in list(self._own.values()) if t.study_id == study_id]
-            mine = {t.trial_id: t.frozen() for t in own}
-            unfinished = self.database.read(lambda c: history.read(c, study_id, mine))
-            found = [t for t in unfinished if t._trial_id not in mine] + list(mine.values())
-            if states is None or any(state in states for state in _FINISHED):
-                found += history.finished.values()
+        with_finished = states is None or any(state in states for state in _FINISHED)
+        found = self._read_history(study_id, with_finished=with_finished)
         if states is not None:
             found = [t for t in found if t.state in states]
         found.sort(key=lambda t: t.number)
         return copy.deepcopy(found) if deepcopy else found
+
+    def _read_history(self, study_id: int, *, with_finished: bool = True) -> list[FrozenTrial]:
+        """The trials of a study as they are now, in no order; those that are ours from memory."""
+        # An experiment's studies are never made anew, and are asked for several times a trial.
+        ours = self._study(study_id).experiment_id is not None
+        history = self._history(study_id)
+
+        def work(connection: Connection) -> list[FrozenTrial] | None:
+            if ours or history.is_current(connection, study_id):
+                return history.read(connection, study_id, mine)
+            return None
+
+        with history.lock:
+            own = [t for t in list(self._own.values()) if t.study_id == study_id]
+            mine = {t.trial_id: t.frozen() for t in own}
+            unfinished = self.database.read(work)
+            if unfinished is None:
+                self._forget_study(study_id)
+                return self._read_history(study_id, with_finished=with_finished)
+            found = [t for t in unfinished if t._trial_id not in mine]
+            # Another thread may have ended one of ours meanwhile.
+            found += [t for t in mine.values() if t._trial_id not in history.finished]
+            if with_finished:
+                found += history.finished.values()
+        return found
 
 
 _FINISHED = tuple(state for state in TrialState if state.is_finished())

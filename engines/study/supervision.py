@@ -63,6 +63,7 @@ def requeue(
         (held.trial_id,),
     ).rowcount
     if not changed:
+        _follow(connection, held.trial_id)
         return
     connection.execute(
         "DELETE FROM trial_intermediate_values WHERE trial_id = ? AND step > coalesce("
@@ -91,6 +92,22 @@ def requeue(
     )
 
 
+def _follow(connection: Connection, trial_id: int) -> None:
+    """Our row of a trial as Optuna's is: somebody else has ended or deleted it meanwhile."""
+    connection.execute(
+        "UPDATE hx_trial SET state = (SELECT CAST(o.state AS VARCHAR) FROM trials o "
+        "WHERE o.trial_id = hx_trial.trial_id), value = (SELECT v.value FROM trial_values v "
+        "WHERE v.trial_id = hx_trial.trial_id AND v.objective = 0) WHERE trial_id = ? "
+        "AND EXISTS (SELECT 1 FROM trials o WHERE o.trial_id = hx_trial.trial_id)",
+        (trial_id,),
+    )
+    connection.execute(
+        "DELETE FROM hx_trial WHERE trial_id = ? "
+        "AND NOT EXISTS (SELECT 1 FROM trials o WHERE o.trial_id = hx_trial.trial_id)",
+        (trial_id,),
+    )
+
+
 def fail(
     connection: Connection,
     experiment_id: int,
@@ -106,6 +123,7 @@ def fail(
         (optuna_now(), held.trial_id),
     ).rowcount
     if not changed:
+        _follow(connection, held.trial_id)
         return
     connection.execute(
         "UPDATE hx_trial SET state = 'FAIL', finished_at = ?, duration_s = ?, error_class = ?, "

@@ -17,6 +17,7 @@ import sqlalchemy
 from optuna.trial import TrialState
 
 from engines.errors import StoreUnavailable
+from engines.run.checkpoints import Checkpoint
 from engines.study import database, pending
 from engines.study.experiments import create_or_extend
 from engines.study.location import Location
@@ -29,6 +30,7 @@ from tests.unit.building import (
     opened,
     rows,
     run_job,
+    run_objective,
     study_plan,
 )
 
@@ -168,7 +170,8 @@ def test_finished_trials_are_read_once(storage: HyperionStorage) -> None:
     for _ in range(10):
         assert len(storage.get_all_trials(1, deepcopy=False)) == 30
 
-    assert counted.selects == 10  # one each: is there anything above the last one?
+    # Two each: is it still the study that was read, is there anything above the last one?
+    assert counted.selects == 20
 
 
 def test_claiming_costs_the_same_in_a_study_of_any_length(
@@ -403,3 +406,136 @@ def test_a_storage_that_nobody_closed_closes_itself(location: Location, tmp_path
     gc.collect()
 
     assert pool.checkedin() == 0  # type: ignore[attr-defined]
+
+
+# -- studies that another process deletes ----------------------------------------------------------
+
+
+def test_a_study_made_in_the_place_of_a_deleted_one_is_read_anew(
+    location: Location, storage: HyperionStorage
+) -> None:
+    ours = own_study(storage)
+    ours.optimize(six_parameters, n_trials=3)
+    with opened(location) as other:
+        optuna.delete_study(study_name="plain", storage=other)
+        with pytest.raises(KeyError):
+            storage.get_all_trials(ours._study_id)
+        with pytest.raises(KeyError):
+            optuna.load_study(study_name="plain", storage=storage)
+        theirs = optuna.create_study(study_name="plain", direction="maximize", storage=other)
+        theirs.optimize(lambda trial: trial.suggest_int("p0", 1, 3), n_trials=2)
+
+        again = optuna.load_study(study_name="plain", storage=storage)
+
+        assert again.direction.name == "MAXIMIZE"
+        assert [t.params for t in again.trials] == [t.params for t in theirs.trials]
+        assert again.ask().suggest_int("p0", 1, 3) in (1, 2, 3)  # it was a float before
+        optuna.delete_study(study_name="plain", storage=other)
+        theirs = optuna.create_study(study_name="plain", storage=other)
+        theirs.optimize(lambda trial: 0.5, n_trials=4)
+
+        assert [t.value for t in storage.get_all_trials(1)] == [0.5] * 4
+
+
+def test_a_name_that_a_new_study_has_is_its_own(
+    location: Location, storage: HyperionStorage
+) -> None:
+    assert own_study(storage).study_name == "plain"
+    with opened(location) as other:
+        optuna.delete_study(study_name="plain", storage=other)
+
+    assert optuna.create_study(study_name="again", storage=storage).study_name == "again"
+
+
+# -- several trials and threads of one process -------------------------------------------------
+
+
+def test_a_lost_trial_keeps_nothing_of_the_others_from_being_written(
+    location: Location, storage: HyperionStorage
+) -> None:
+    study = own_study(storage)
+    lost, kept = study.ask(), study.ask()
+    with changing(location) as connection:
+        connection.execute("UPDATE trials SET state = 'WAITING' WHERE number = 0")
+    lost.set_user_attr("a", 1)
+    kept.set_user_attr("a", 2)
+
+    with pytest.raises(TrialTaken):
+        storage.flush()
+
+    assert rows(location, "SELECT value_json FROM trial_user_attributes") == [("2",)]
+
+
+def test_a_lost_trial_can_not_be_put_back_by_who_lost_it(
+    location: Location, storage: HyperionStorage
+) -> None:
+    create_or_extend(storage, experiment_plan())
+    job = must_claim(storage, add_worker(location))
+    assert job.trial_id is not None
+    with changing(location) as connection:
+        connection.execute("UPDATE hx_trial SET worker_id = 99")
+    storage.set_trial_user_attr(job.trial_id, "a", 1)
+
+    with pytest.raises(TrialTaken):
+        storage.set_trial_state_values(job.trial_id, TrialState.WAITING)
+
+    assert rows(location, "SELECT state, worker_id FROM hx_trial") == [("RUNNING", 99)]
+
+
+def test_a_trial_that_a_thread_ends_while_another_one_reads_is_there_once(
+    storage: HyperionStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = own_study(storage)
+    trial = study.ask()
+    read = storage.database.read
+
+    def end_first(work: Callable[[sqlalchemy.Connection], object]) -> object:
+        monkeypatch.setattr(storage.database, "read", read)
+        ended = threading.Thread(target=study.tell, args=(trial, 1.0))
+        ended.start()
+        eventually(lambda: trial._trial_id not in storage._own)
+        return read(work)
+
+    storage.get_study_directions(study._study_id)  # asks the database the first time
+    monkeypatch.setattr(storage.database, "read", end_first)
+
+    assert len(storage.get_all_trials(study._study_id)) == 1
+
+
+def test_a_worker_that_has_lost_a_trial_sees_how_others_ended_it(
+    location: Location, storage: HyperionStorage
+) -> None:
+    create_or_extend(storage, experiment_plan())
+    job = must_claim(storage, add_worker(location))
+
+    def lose(trial: optuna.Trial) -> float:
+        with changing(location) as connection:
+            connection.execute("UPDATE trials SET state = 'WAITING'")
+            connection.execute("UPDATE hx_trial SET state = 'WAITING', worker_id = NULL")
+        trial.set_user_attr("a", 1)
+        eventually(lambda: storage._own[trial._trial_id].taken is not None)
+        trial.report(0.5, 1)
+        return 0.5
+
+    with pytest.raises(TrialTaken):
+        run_objective(storage, job, lose)
+    with opened(location) as other:
+        run_job(other, must_claim(other, add_worker(location, slot=2)), [0.9])
+
+    assert [t.state for t in storage.get_all_trials(job.study_id)] == [TrialState.COMPLETE]
+
+
+def test_a_saved_checkpoint_is_known_to_everybody_at_once(
+    location: Location, storage: HyperionStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pending, "FIRST_DELAY_S", 1000.0)
+    create_or_extend(storage, experiment_plan())
+
+    def save(trial: optuna.Trial) -> float:
+        Checkpoint(trial).saved(3)
+        assert rows(location, "SELECT value_json FROM trial_system_attributes")[-1] == ("3",)
+        return 0.5
+
+    job = must_claim(storage, add_worker(location))
+
+    assert run_objective(storage, job, save) == TrialState.COMPLETE
