@@ -308,12 +308,17 @@ def postgres_url(postgres_server: Server) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def _prepared_database(postgres_server: Server) -> Iterator[str]:
+def _prepared_database(
+    postgres_server: Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
     """The URL of a database with a store, which tests use one after the other."""
     from engines.study.store import open_storage
 
     with postgres_server.database() as url:
-        open_storage(url).close()
+        # It lives longer than any test, and so has no home of a test's own.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("HYPERION_HOME", str(tmp_path_factory.mktemp("home")))
+            open_storage(url).close()
         yield url
 
 
