@@ -197,8 +197,11 @@ def freezes(settings: Settings, folder: Path) -> dict[str, Any]:
 
 
 def _all(pids: list[int], *, stopped: bool) -> Callable[[], bool]:
+    # One that had no trial in its hands just then leaves instead of standing still.
+    still = ("T", "gone") if stopped else ("T",)
+
     def look() -> bool:
-        return all((_process_state(pid) == "T") == stopped for pid in pids)
+        return all((_process_state(pid) in still) == stopped for pid in pids)
 
     return look
 
