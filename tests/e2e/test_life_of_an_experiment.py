@@ -75,7 +75,8 @@ def test_after_kill_9_of_everything_resume_brings_exactly_the_total(world: World
     assert world.ask(ends) == [(1,)]
 
 
-@pytest.mark.parametrize("sampler", ["tpe", pytest.param("random", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_one_worker_gives_the_same_table_however_often_it_is_killed(
     world: World, tmp_path: Path, sampler: str
 ) -> None:

@@ -49,6 +49,7 @@ def test_hundreds_of_trials_with_every_event_are_suggested_as_by_stock(
     assert ours == stock
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "space",
     [SPACE, {f"x{i}": FloatDistribution(0, 1) for i in range(9)}],

@@ -59,6 +59,7 @@ def test_compiled_code_is_kept_in_the_users_cache_and_made_anew_when_it_changes(
     assert not list(module.parent.glob("__pycache__/*.nb*"))
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_written_only_costs_time(module, tmp_path):
     (tmp_path / "file").write_text("")
 
@@ -78,6 +79,7 @@ def test_a_cache_cut_short_by_a_power_cut_is_made_again(module, tmp_path, keep):
     assert start(module, tmp_path / "cache")[0] == "42.0"
 
 
+@pytest.mark.slow
 def test_other_numba_code_keeps_its_own_cache(module, tmp_path):
     code = (
         "import sys; sys.path.insert(0, sys.argv[0] or '.');"
