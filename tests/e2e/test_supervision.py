@@ -177,7 +177,10 @@ def test_a_trial_that_memory_runs_out_for_fails_after_one_more_try(world: World)
 
     assert [t["state"] for t in trials] == ["failed", "complete"]
     assert trials[0]["error"].startswith("OutOfMemory: ")
-    assert world.ask("SELECT memory_kills FROM hx_trial WHERE study_id = 2") == [(1,), (0,)]
+    assert world.ask("SELECT memory_kills FROM hx_trial WHERE study_id = 2 ORDER BY number") == [
+        (1,),
+        (0,),
+    ]
 
 
 # -- freezing -------------------------------------------------------------------------------------
