@@ -33,10 +33,10 @@ from engines.study.database import PATIENCE_S
 from engines.study.location import Location, locate
 from engines.study.plain import connect_to_read
 from engines.study.reader import Reader
-from engines.study.rows import add_baselines
 from engines.study.states import FINAL
 from engines.study.storage import HyperionStorage, TrialTaken
 from engines.study.store import open_storage
+from engines.study.study_rows import add_baselines
 from engines.study.tables import BaselineRow, ExperimentRow, StudyRow
 
 GOODBYE_S = 5.0

@@ -20,7 +20,8 @@ from sqlalchemy import Connection, Row
 
 from engines.clock import utc_now
 from engines.search.stopping import SAME_FAILURES, has_stalled, repeated_cause
-from engines.study import events, rows
+from engines.study import events, study_rows, trial_rows
+from engines.study.database import sql
 from engines.study.storage import HyperionStorage
 
 FINISHED = "('COMPLETE', 'PRUNED', 'FAIL')"
@@ -51,10 +52,10 @@ class _Taken:
     trial: FrozenTrial | None = None
 
 
-_EXPERIMENT = rows.sql(
+_EXPERIMENT = sql(
     "SELECT id, name, direction, patience, min_improvement FROM hx_experiment WHERE id = :id"
 )
-_STUDIES = rows.sql(
+_STUDIES = sql(
     "SELECT s.*, "
     "(SELECT count(*) FROM hx_trial t WHERE t.study_id = s.study_id AND t.state = 'RUNNING') "
     "AS running, "
@@ -93,9 +94,9 @@ def claim(
 
 def _is_taken(connection: Connection, taken: _Taken, worker_id: int) -> bool:
     if taken.trial is not None:
-        return rows.runs_since(connection, taken.trial)
+        return trial_rows.runs_since(connection, taken.trial)
     closing = connection.execute(
-        rows.sql("SELECT closing_worker FROM hx_study WHERE study_id = :id"),
+        sql("SELECT closing_worker FROM hx_study WHERE study_id = :id"),
         {"id": taken.job.study_id},
     ).scalar()
     return closing == worker_id
@@ -104,8 +105,8 @@ def _is_taken(connection: Connection, taken: _Taken, worker_id: int) -> bool:
 def _claim(
     connection: Connection, experiment_id: int, worker_id: int, loaded: Collection[str]
 ) -> _Taken | None:
-    rows.meet_foreign_trials(connection)
-    rows.follow_ends(connection, worker_id)
+    trial_rows.meet_foreign_trials(connection)
+    trial_rows.follow_ends(connection, worker_id)
     experiment = connection.execute(_EXPERIMENT, {"id": experiment_id}).one()
     studies = connection.execute(_STUDIES, {"id": experiment_id}).all()
     for study in studies:
@@ -159,7 +160,7 @@ def _job(
 def _change(connection: Connection, study: Row[Any], **columns: Any) -> None:
     changes = ", ".join(f"{name} = :{name}" for name in columns)
     connection.execute(
-        rows.sql(f"UPDATE hx_study SET {changes} WHERE study_id = :study_id"),
+        sql(f"UPDATE hx_study SET {changes} WHERE study_id = :study_id"),
         {**columns, "study_id": study.study_id},
     )
 
@@ -167,7 +168,7 @@ def _change(connection: Connection, study: Row[Any], **columns: Any) -> None:
 def _give_up(connection: Connection, study: Row[Any]) -> None:
     """Note that a study is no more: somebody has deleted it, with its trials, through Optuna."""
     if study.closed_at is None and study.failure is None:
-        rows.adopt_foreign_trials(connection)
+        trial_rows.adopt_foreign_trials(connection)
         failure = "deleted by another program"
         _change(connection, study, failure=failure, closing_worker=None)
         _log(connection, study, f"failed: {failure}")
@@ -197,7 +198,7 @@ def _rules_end(connection: Connection, experiment: Row[Any], study: Row[Any]) ->
     """Apply the stopping rules to a study before it gets another trial."""
     begun = study.rules_from or 0  # told to go on, it gets its patience once more
     latest = connection.execute(
-        rows.sql(
+        sql(
             "SELECT state, error_class, error_message FROM hx_trial WHERE study_id = :study_id "
             f"AND state IN {FINISHED} AND number >= :begun ORDER BY number DESC LIMIT :limit"
         ),
@@ -212,7 +213,7 @@ def _rules_end(connection: Connection, experiment: Row[Any], study: Row[Any]) ->
     if experiment.patience is None:
         return False
     values = connection.execute(
-        rows.sql(
+        sql(
             "SELECT state, value, number FROM hx_trial WHERE study_id = :study_id "
             f"AND state IN {FINISHED} ORDER BY number"
         ),
@@ -240,21 +241,21 @@ def _take_trial(
     None if stock Optuna was at work in the study meanwhile: what counts must be counted again.
     """
     waiting = connection.execute(
-        rows.sql(
+        sql(
             "SELECT trial_id, requeues FROM hx_trial WHERE study_id = :study_id "
             "AND state = 'WAITING' ORDER BY number LIMIT 1"
         ),
         {"study_id": study.study_id},
     ).first()
     if waiting is not None:
-        claimed = rows.claim_waiting(connection, waiting.trial_id, worker_id)
+        claimed = trial_rows.claim_waiting(connection, waiting.trial_id, worker_id)
         if claimed is not None:
             return waiting.requeues, claimed[1]
-        rows.follow_queue(connection, study.study_id)
+        trial_rows.follow_queue(connection, study.study_id)
         return None
-    if rows.lock_study(connection, study.study_id):
+    if trial_rows.lock_study(connection, study.study_id):
         return None
-    return 0, rows.add_trial(connection, study.study_id, holder=worker_id)
+    return 0, trial_rows.add_trial(connection, study.study_id, holder=worker_id)
 
 
 def _trial_job(
@@ -272,7 +273,7 @@ def find_same(
     """(number, value) of a complete trial with these parameters, or None."""
     row = storage.database.read(
         lambda c: c.execute(
-            rows.sql(
+            sql(
                 "SELECT number, value FROM hx_trial WHERE study_id = :study_id "
                 "AND params_hash = :params_hash AND state = 'COMPLETE' AND value IS NOT NULL "
                 "ORDER BY number LIMIT 1"
@@ -301,7 +302,7 @@ def close_study(
 
     def work(connection: Connection) -> None:
         study = connection.execute(
-            rows.sql("SELECT * FROM hx_study WHERE study_id = :id"), {"id": study_id}
+            sql("SELECT * FROM hx_study WHERE study_id = :id"), {"id": study_id}
         ).one_or_none()
         if study is None or study.closing_worker != worker_id or study.want == "cancel":
             return
@@ -330,6 +331,6 @@ def _log(
     kind: str = events.STUDY,
     number: int | None = None,
 ) -> None:
-    rows.add_event(
+    study_rows.add_event(
         connection, study.experiment_id, study.study_id, number, utc_now(), kind=kind, text=said
     )

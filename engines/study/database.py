@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import sqlalchemy
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, event, text
 
 from engines.errors import HyperionError, one_line
 from engines.study.location import Location
@@ -29,6 +29,9 @@ from engines.study.postgres import WRITERS_LOCK, Refused, ServerError, sqlalchem
 from engines.study.sqlite import begin_immediate, set_pragmas
 
 T = TypeVar("T")
+
+sql = functools.lru_cache(maxsize=256)(text)
+"""A statement from its text, with `:name` for a value; the same text is the same statement."""
 
 PATIENCE_S = 3600.0
 """How long a writer waits for the lock, for disk space or for the server before it gives up."""
@@ -170,7 +173,7 @@ def will_pass(error: Exception) -> bool:
         return (error.broken and error.sqlstate is None) or error.sqlstate == "57P03"
     if getattr(error, "connection_invalidated", False):
         return True
-    text = str(getattr(error, "orig", error)).lower()
+    said = str(getattr(error, "orig", error)).lower()
     # SQLite says `disk I/O error` when its shared memory file can't grow on a full disk.
     words = ("disk is full", "disk i/o error", "database is locked", "no space left")
-    return any(word in text for word in words)
+    return any(word in said for word in words)

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from engines.clock import utc_now
 from engines.errors import BadInput, NotComparable
 from engines.search.space import Space
-from engines.study import events, rows
+from engines.study import events, study_rows, trial_rows
 from engines.study.control import REOPEN
 from engines.study.location import Location
 from engines.study.storage import HyperionStorage
@@ -293,7 +293,7 @@ def _add_study(
         StudyDirection.MAXIMIZE if experiment.direction == "maximize" else StudyDirection.MINIMIZE
     )
     connection = session.connection()
-    study_id = rows.add_study(connection, f"{experiment.name}/{plan.model}", [direction])
+    study_id = study_rows.add_study(connection, f"{experiment.name}/{plan.model}", [direction])
     session.add(
         StudyRow(
             study_id=study_id,
@@ -313,7 +313,7 @@ def _add_study(
         template = create_trial(
             state=TrialState.WAITING, system_attrs={"fixed_params": plan.defaults}
         )
-        rows.add_trial(connection, study_id, template)
+        trial_rows.add_trial(connection, study_id, template)
 
 
 def _log(session: Session, experiment_id: int, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Optuna's storage on Optuna's own tables, made for many processes on one SQLite file.
+"""Optuna's storage on Optuna's own tables, made for many processes on one store.
 
 * one writer at a time, reads that take no lock (`engines.study.database`);
 * a trial is claimed and ended conditionally, so none runs twice, and a worker that has lost its
@@ -39,7 +39,7 @@ from sqlalchemy.exc import IntegrityError
 
 from engines.clock import utc_now
 from engines.errors import HyperionError
-from engines.study import rows
+from engines.study import study_rows, trial_rows
 from engines.study.database import Database
 from engines.study.events import trial_ended
 from engines.study.frozen import distribution_of, trials_by_id
@@ -151,7 +151,9 @@ class HyperionStorage(BaseStorage):
         name = f"{DEFAULT_STUDY_NAME_PREFIX}{uuid.uuid4()}" if study_name is None else study_name
         try:
             study_id = self.database.write(
-                lambda c: rows.add_study(c, name, directions), durable=True, is_done=rows.has_study
+                lambda c: study_rows.add_study(c, name, directions),
+                durable=True,
+                is_done=study_rows.has_study,
             )
         except IntegrityError as error:
             raise DuplicatedStudyError(f"The study `{name}` exists.") from error
@@ -160,9 +162,9 @@ class HyperionStorage(BaseStorage):
 
     def delete_study(self, study_id: int) -> None:
         self.database.write(
-            lambda c: rows.delete_study(c, study_id),
+            lambda c: study_rows.delete_study(c, study_id),
             durable=True,
-            is_done=lambda c, _: not rows.has_study(c, study_id),
+            is_done=lambda c, _: not study_rows.has_study(c, study_id),
         )
         self._forget_study(study_id)
 
@@ -180,12 +182,12 @@ class HyperionStorage(BaseStorage):
 
     def _set_study_attr(self, study_id: int, kind: str, key: str, as_json: str) -> None:
         self.database.write(
-            lambda c: rows.set_study_attr(c, study_id, kind, key, as_json), durable=True
+            lambda c: study_rows.set_study_attr(c, study_id, kind, key, as_json), durable=True
         )
 
     def get_study_id_from_name(self, study_name: str) -> int:
         # Asked each time: another process may have deleted it, and used the name or the id again.
-        study_id = self.database.read(lambda c: rows.study_id(c, study_name))
+        study_id = self.database.read(lambda c: study_rows.study_id(c, study_name))
         known = self._facts.get(study_id)
         if known is not None and known.name != study_name:
             self._forget_study(study_id)
@@ -201,18 +203,18 @@ class HyperionStorage(BaseStorage):
         """What is known of a study. Raises KeyError if there is none."""
         if study_id not in self._facts:
             self._facts[study_id] = StudyFacts(
-                *self.database.read(lambda c: rows.study_facts(c, study_id))
+                *self.database.read(lambda c: study_rows.study_facts(c, study_id))
             )
         return self._facts[study_id]
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
-        return self.database.read(lambda c: rows.study_attrs(c, study_id, "user"))
+        return self.database.read(lambda c: study_rows.study_attrs(c, study_id, "user"))
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
-        return self.database.read(lambda c: rows.study_attrs(c, study_id, "system"))
+        return self.database.read(lambda c: study_rows.study_attrs(c, study_id, "system"))
 
     def get_all_studies(self) -> list[FrozenStudy]:
-        return self.database.read(rows.all_studies)
+        return self.database.read(study_rows.all_studies)
 
     # -- the life of a trial -------------------------------------------------------------------
 
@@ -220,12 +222,12 @@ class HyperionStorage(BaseStorage):
         durable = template_trial is not None and template_trial.state.is_finished()
 
         def work(connection: Connection) -> FrozenTrial:
-            rows.meet_foreign_trials(connection)
-            rows.lock_study(connection, study_id)
-            return rows.add_trial(connection, study_id, template_trial)
+            trial_rows.meet_foreign_trials(connection)
+            trial_rows.lock_study(connection, study_id)
+            return trial_rows.add_trial(connection, study_id, template_trial)
 
         trial = self.database.write(
-            work, durable=durable, is_done=lambda c, made: rows.has_trial(c, made._trial_id)
+            work, durable=durable, is_done=lambda c, made: trial_rows.has_trial(c, made._trial_id)
         )
         if template_trial is None:
             self.take(study_id, trial, None)
@@ -248,7 +250,7 @@ class HyperionStorage(BaseStorage):
             return False  # it is running already
         claimed = self.database.write(
             lambda c: self._claim_waiting(c, trial_id),
-            is_done=lambda c, found: found is not None and rows.runs_since(c, found[1]),
+            is_done=lambda c, found: found is not None and trial_rows.runs_since(c, found[1]),
         )
         if claimed is None:
             return False
@@ -258,9 +260,9 @@ class HyperionStorage(BaseStorage):
     def _claim_waiting(
         self, connection: Connection, trial_id: int
     ) -> tuple[int, FrozenTrial] | None:
-        claimed = rows.claim_waiting(connection, trial_id, None)
+        claimed = trial_rows.claim_waiting(connection, trial_id, None)
         if claimed is None:
-            _, state = rows.study_and_state(connection, trial_id)
+            _, state = trial_rows.study_and_state(connection, trial_id)
             self.check_trial_is_updatable(trial_id, TrialState[state])
         return claimed
 
@@ -279,7 +281,7 @@ class HyperionStorage(BaseStorage):
         """
         own = self._own.get(trial_id)
         if own is None:
-            study_id, _ = self.database.read(lambda c: rows.study_and_state(c, trial_id))
+            study_id, _ = self.database.read(lambda c: trial_rows.study_and_state(c, trial_id))
             self._write_end(study_id, trial_id, None, state, values, ending, Notes())
             return
         with own.writing:
@@ -313,25 +315,25 @@ class HyperionStorage(BaseStorage):
 
         def work(connection: Connection) -> str:
             at = utc_now()
-            number = rows.end_trial(connection, trial_id, state.name)
+            number = trial_rows.end_trial(connection, trial_id, state.name)
             if number is None:
                 self._refuse(connection, trial_id, holder)
             columns = {**notes.columns, **ending.columns(), "state": state.name}
             columns |= {"value": score, "finished_at": at}
-            if not rows.update_own_row(connection, trial_id, holder, columns):
+            if not trial_rows.update_own_row(connection, trial_id, holder, columns):
                 if holder is not None:
-                    raise TrialTaken(rows.fate(connection, trial_id))
-                rows.adopt_foreign_trials(connection)  # stock Optuna created it
-                rows.update_own_row(connection, trial_id, None, columns)
-            rows.write_notes(connection, trial_id, notes)
-            rows.write_values(connection, trial_id, values or ())
+                    raise TrialTaken(trial_rows.fate(connection, trial_id))
+                trial_rows.adopt_foreign_trials(connection)  # stock Optuna created it
+                trial_rows.update_own_row(connection, trial_id, None, columns)
+            trial_rows.write_notes(connection, trial_id, notes)
+            trial_rows.write_values(connection, trial_id, values or ())
             if facts.experiment_id is not None:
                 event = trial_ended(state.name, score, ending.duration_s, ending)
-                rows.add_event(connection, facts.experiment_id, study_id, number, at, **event)
+                study_rows.add_event(connection, facts.experiment_id, study_id, number, at, **event)
             return at
 
         self.database.write(
-            work, durable=True, is_done=lambda c, at: rows.ended_at(c, trial_id) == at
+            work, durable=True, is_done=lambda c, at: trial_rows.ended_at(c, trial_id) == at
         )
 
     def _put_back(self, trial_id: int) -> None:
@@ -346,7 +348,7 @@ class HyperionStorage(BaseStorage):
                 raise own.taken
 
         def work(connection: Connection) -> None:
-            if not rows.put_back(connection, trial_id):
+            if not trial_rows.put_back(connection, trial_id):
                 self._refuse(connection, trial_id, holder)
 
         self.database.write(work)
@@ -354,10 +356,10 @@ class HyperionStorage(BaseStorage):
     def _refuse(self, connection: Connection, trial_id: int, holder: int | None) -> None:
         """Say why a trial that was thought to be RUNNING can't be changed."""
         if holder is not None:
-            raise TrialTaken(rows.fate(connection, trial_id))
-        _, state = rows.study_and_state(connection, trial_id)
+            raise TrialTaken(trial_rows.fate(connection, trial_id))
+        _, state = trial_rows.study_and_state(connection, trial_id)
         self.check_trial_is_updatable(trial_id, TrialState[state])
-        raise TrialTaken(rows.fate(connection, trial_id))
+        raise TrialTaken(trial_rows.fate(connection, trial_id))
 
     def _let_go(self, own: OwnTrial) -> None:
         self._behind.drop(own)
@@ -378,7 +380,7 @@ class HyperionStorage(BaseStorage):
             own.set_param(param_name, param_value_internal, distribution)
             self._noted(own)
             return
-        study_id, state = self.database.read(lambda c: rows.study_and_state(c, trial_id))
+        study_id, state = self.database.read(lambda c: trial_rows.study_and_state(c, trial_id))
         self.check_trial_is_updatable(trial_id, TrialState[state])
         self._check_distribution(study_id, param_name, distribution)
         described = distribution_to_json(distribution)
@@ -389,7 +391,7 @@ class HyperionStorage(BaseStorage):
         """Raise ValueError if the study has used the name with another kind of distribution."""
         known = self._history(study_id).distributions
         if name not in known:
-            found = self.database.read(lambda c: rows.distribution(c, study_id, name))
+            found = self.database.read(lambda c: trial_rows.distribution(c, study_id, name))
             known[name] = distribution if found is None else distribution_of(found)
         check_distribution_compatibility(known[name], distribution)
 
@@ -433,7 +435,7 @@ class HyperionStorage(BaseStorage):
         if now - own.asked_at < ASK_EVERY_S:
             return False
         own.asked_at = now
-        return self.database.read(lambda c: rows.want(c, own.study_id)) != "run"
+        return self.database.read(lambda c: study_rows.want(c, own.study_id)) != "run"
 
     def drop(self, trial_id: int) -> None:
         """Forget an own trial that somebody else has now, with all that is noted of it."""
@@ -474,9 +476,9 @@ class HyperionStorage(BaseStorage):
                 return
 
             def work(connection: Connection) -> None:
-                if not rows.touch(connection, own.trial_id, own.holder, notes.columns):
-                    raise TrialTaken(rows.fate(connection, own.trial_id))
-                rows.write_notes(connection, own.trial_id, notes)
+                if not trial_rows.touch(connection, own.trial_id, own.holder, notes.columns):
+                    raise TrialTaken(trial_rows.fate(connection, own.trial_id))
+                trial_rows.write_notes(connection, own.trial_id, notes)
 
             try:
                 self.database.write(work)
@@ -491,9 +493,9 @@ class HyperionStorage(BaseStorage):
         """Write notes about a trial that is not in the hands of this process."""
 
         def work(connection: Connection) -> None:
-            _, state = rows.study_and_state(connection, trial_id)
+            _, state = trial_rows.study_and_state(connection, trial_id)
             self.check_trial_is_updatable(trial_id, TrialState[state])
-            rows.write_notes(connection, trial_id, notes)
+            trial_rows.write_notes(connection, trial_id, notes)
 
         self.database.write(work)
 
@@ -524,7 +526,7 @@ class HyperionStorage(BaseStorage):
         for own in list(self._own.values()):
             if (own.study_id, own.number) == (study_id, trial_number):
                 return own.trial_id
-        return self.database.read(lambda c: rows.trial_id(c, study_id, trial_number))
+        return self.database.read(lambda c: trial_rows.trial_id(c, study_id, trial_number))
 
     def get_all_trials(
         self,
