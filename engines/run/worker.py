@@ -63,7 +63,11 @@ class Worker:
         experiment = self._ask(
             select(ExperimentRow.__table__).where(ExperimentRow.id == experiment_id)
         )
-        assert experiment is not None
+        if experiment is None:  # the store was replaced between our start and now
+            raise StoreUnavailable(
+                f"{location.shown} has no experiment {experiment_id}: it was deleted, or the store "
+                "was replaced while it was in use."
+            )
         self.experiment = experiment
 
     def _ask(self, question: Executable) -> Row[Any] | None:
