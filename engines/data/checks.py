@@ -15,6 +15,7 @@ from engines.data import times
 from engines.data.columns import Column, read_column
 from engines.data.datasets import Dataset, assemble, named_roles, open_source
 from engines.data.reading import Table, counted, quoted
+from engines.data.tasks import CLASSIFICATION, check_task
 from engines.errors import HyperionError
 from simulator.bars import check_table
 
@@ -50,8 +51,17 @@ class Report:
         return tuple(finding for finding in self.findings if finding.severity == severity)
 
 
-def check_file(path: str, target: str | None = None, time_column: str | None = None) -> Report:
-    """Check a bundled data set or a file. Bad data gives findings, never an exception."""
+def check_file(
+    path: str,
+    target: str | None = None,
+    time_column: str | None = None,
+    task: str | None = None,
+    groups: str | None = None,
+) -> Report:
+    """Check a bundled data set or a file, for roles as in `load`.
+
+    Bad data gives findings, never an exception.
+    """
     source = str(path)
     try:
         table, name, absolute = open_source(source)
@@ -67,9 +77,10 @@ def check_file(path: str, target: str | None = None, time_column: str | None = N
     findings += _missing(columns) + _prices(table, time_column)
     dataset = None
     if len(columns) == len(table.frame.columns):
-        target, time_column = named_roles(name, absolute, target, time_column)
         try:
-            dataset = assemble(table, columns, name, absolute, target, time_column)
+            check_task(task)
+            roles = named_roles(name, absolute, target, time_column, task, groups)
+            dataset = assemble(table, columns, name, absolute, roles)
         except HyperionError as reason:
             findings.append(Finding("error", "file", str(reason)))
     if dataset is not None:
@@ -150,20 +161,38 @@ def _about_dataset(dataset: Dataset) -> list[Finding]:
 
 
 def _leaks(dataset: Dataset) -> list[Finding]:
-    """Number features that are the target itself, or almost a multiple of it."""
+    """Features that are the target itself, another name for its classes, or a multiple of it."""
     findings = []
     for at, feature in enumerate(dataset.features):
         values = dataset.X[:, at]
         there = ~np.isnan(values)
-        if feature.kind == "category" or there.sum() < 3:
+        if there.sum() < 3:
             continue
-        share = _correlation(values[there], dataset.y[there])
-        if abs(share) > LEAK:
-            same = np.array_equal(values[there], dataset.y[there])
-            what = "equals" if same else f"is almost a copy of (correlation {share:.5f})"
+        if dataset.task == CLASSIFICATION:
+            what = _names_classes(values[there], dataset.y[there], len(dataset.classes))
+        elif feature.kind == "category":
+            continue
+        else:
+            what = _copies(values[there], dataset.y[there])
+        if what:
             text = f"{what} the target {quoted(dataset.target)}: a leak, unless it is meant"
             findings.append(Finding("warning", _column(feature.name), f"{text}; remove it"))
     return findings
+
+
+def _copies(values: np.ndarray, y: np.ndarray) -> str:
+    share = _correlation(values, y)
+    if abs(share) <= LEAK:
+        return ""
+    same = np.array_equal(values, y)
+    return "equals" if same else f"is almost a copy of (correlation {share:.5f})"
+
+
+def _names_classes(values: np.ndarray, y: np.ndarray, k: int) -> str:
+    """Said of a column with one value for each class and one class for each value."""
+    pairs = len(np.unique(np.column_stack([values, y]), axis=0))
+    one_each = pairs == len(np.unique(values)) == len(np.unique(y)) == k
+    return "tells exactly" if one_each else ""
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:

@@ -47,6 +47,7 @@ class Column:
     numbers: float64 (rows,), NaN is missing, never infinite.
     text: strings (rows,), stripped, NaN is missing.
     ns: int64 epoch nanoseconds (rows,), times.MISSING is missing.
+    logical: the numbers were true and false.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Column:
     numbers: Floats | None = None
     text: pd.Series | None = None
     ns: npt.NDArray[np.int64] | None = None
+    logical: bool = False
 
     @property
     def missing(self) -> npt.NDArray[np.bool_]:
@@ -84,9 +86,10 @@ def read_column(table: Table, name: str) -> Column:
     if pd.api.types.is_datetime64_any_dtype(raw):
         return Column(name, "time", ns=_nanoseconds(table, name, raw))
     if pd.api.types.is_numeric_dtype(raw):  # bool included
-        numbers = raw.to_numpy(dtype=np.float64, na_value=np.nan)
+        plain = raw.dtype == np.float64  # then no copy is needed
+        numbers = raw.to_numpy() if plain else raw.to_numpy(dtype=np.float64, na_value=np.nan)
         _check_finite(table, name, numbers)
-        return Column(name, "number", numbers=numbers)
+        return Column(name, "number", numbers=numbers, logical=pd.api.types.is_bool_dtype(raw))
     return _read_text(table, name, _clean_text(raw))
 
 
@@ -137,7 +140,8 @@ def _read_text(table: Table, name: str, text: pd.Series) -> Column:
     if not words:
         return Column(name, "number", numbers=np.full(len(text), np.nan))
     if {word.lower() for word in words} <= {"true", "false"}:
-        return _column_of(name, codes, [float(word.lower() == "true") for word in words])
+        truth = [float(word.lower() == "true") for word in words]
+        return _column_of(name, codes, truth, logical=True)
     strict = _STRICT[table.decimal]
     good = np.array([strict.fullmatch(word) is not None for word in words])
     if good.all():
@@ -150,8 +154,11 @@ def _read_text(table: Table, name: str, text: pd.Series) -> Column:
     return Column(name, "text", text=text)
 
 
-def _column_of(name: str, codes: npt.NDArray[np.intp], numbers: list[float]) -> Column:
-    return Column(name, "number", numbers=np.array([*numbers, np.nan])[codes])
+def _column_of(
+    name: str, codes: npt.NDArray[np.intp], numbers: list[float], *, logical: bool = False
+) -> Column:
+    values = np.array([*numbers, np.nan])[codes]
+    return Column(name, "number", numbers=values, logical=logical)
 
 
 def _all_numbers(table: Table, name: str, codes: npt.NDArray[np.intp], words: list[str]) -> Column:

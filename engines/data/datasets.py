@@ -12,22 +12,34 @@ import difflib
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from engines.data.bundled import BUNDLED, read_diabetes
 from engines.data.columns import Column, categories_of, read_column
+from engines.data.memory import Room, free_bytes
 from engines.data.reading import Table, counted, quoted, read_table, shown
-from engines.data.roles import LISTED, choose_target, choose_time, listed, row_order
+from engines.data.roles import (
+    LISTED,
+    choose_groups,
+    choose_target,
+    choose_time,
+    listed,
+    row_order,
+)
+from engines.data.splits import check_groups
+from engines.data.tasks import CLASSIFICATION, REGRESSION, check_task, choose_task, encode
 from engines.errors import BadInput
 
 __all__ = ["BUNDLED", "Dataset", "Feature", "load"]
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 MIN_ROWS = 20
 
@@ -50,9 +62,13 @@ class Dataset:
         in the order of the columns and of the sorted rows. Not the file's bytes: the same
         table as CSV and as Parquet has one hash, and renaming the file doesn't change it.
     X: float64 (rows, features), category columns hold codes 0..k-1, NaN is missing.
-    y: float64 (rows,), finite. times: int64 epoch nanoseconds (rows,), strictly increasing,
-        or None when the rows have no order.
+    y: float64 (rows,), finite; for classification the codes 0..k-1 of `classes`.
+    times: int64 epoch nanoseconds (rows,), strictly increasing, or None when the rows have no
+        order.
     notices: one sentence each, what a person should know about how the data was read.
+    task: "regression" or "classification". classes: the labels as text, in sorted order.
+    groups: int64 (rows,) codes of the values of `group_column`, rows that must not be parted,
+        or None. The column is no feature.
     """
 
     name: str
@@ -65,48 +81,87 @@ class Dataset:
     ordered: bool
     X: Floats
     y: Floats
-    times: npt.NDArray[np.int64] | None
+    times: Ints | None
     notices: tuple[str, ...]
+    task: str = REGRESSION
+    classes: tuple[str, ...] = ()
+    group_column: str | None = None
+    groups: Ints | None = None
 
 
-def load(source: str, *, target: str | None = None, time_column: str | None = None) -> Dataset:
+def load(
+    source: str,
+    *,
+    target: str | None = None,
+    time_column: str | None = None,
+    task: str | None = None,
+    groups: str | None = None,
+    sample_rows: int | None = None,
+    room: Room | None = None,
+) -> Dataset:
     """Load a bundled data set (any case) or a CSV or Parquet file.
 
     `time_column="none"` keeps a file's rows unordered even if a column looks like time.
-    Raises BadInput for data that can't be used as it is, PackageMissing for `diabetes`
-    without scikit-learn.
+    task: "regression", "classification", or None to guess it from the target. groups: the
+    column of what must not be parted between training and scoring. sample_rows: learn from so
+    many rows of a larger file, always the same ones. room: the memory there is, by default what
+    the machine has free. Raises BadInput for data that can't be used as it is or doesn't fit,
+    PackageMissing for `diabetes` without scikit-learn.
     """
-    table, name, path = open_source(source)
-    target, time_column = named_roles(name, path, target, time_column)
+    check_task(task)
+    if sample_rows is not None and sample_rows < MIN_ROWS:
+        raise BadInput(f"A sample of {sample_rows} rows is too small: take at least {MIN_ROWS}.")
+    table, name, path = open_source(source, sample_rows, room)
+    roles = named_roles(name, path, target, time_column, task, groups)
     columns = {label: read_column(table, label) for label in table.frame.columns}
-    return assemble(table, columns, name, path, target, time_column)
+    return assemble(table, columns, name, path, roles)
 
 
-def open_source(source: str) -> tuple[Table, str, str | None]:
+def open_source(
+    source: str, sample_rows: int | None = None, room: Room | None = None
+) -> tuple[Table, str, str | None]:
     """(raw table, name, absolute path or None if bundled) of what a person typed."""
+    room = Room(free_bytes()) if room is None else room
     entry = BUNDLED.get(source.casefold())
     if entry is not None and entry.name == "diabetes":
         path, frame = read_diabetes()
         return Table(path, frame, None, ()), entry.name, None
     if entry is not None:
-        return read_table(entry.path), entry.name, None
+        return read_table(entry.path, sample=sample_rows), entry.name, None
     path = Path(source)
     with contextlib.suppress(RuntimeError):  # ~name of nobody: say that there is no such file
         path = path.expanduser()
     if not source.strip() or (path.name == source and not path.suffix and not _exists(path)):
         raise BadInput(_unknown(source))
     path = path.absolute()
-    return read_table(path), path.stem, str(path)
+    return read_table(path, sample=sample_rows, room=room), path.stem, str(path)
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """What was asked for, by column name; None is "not said", so it is guessed or left out."""
+
+    target: str | None = None
+    time_column: str | None = None
+    task: str | None = None
+    groups: str | None = None
 
 
 def named_roles(
-    name: str, path: str | None, target: str | None, time_column: str | None
-) -> tuple[str | None, str | None]:
-    """(target, time column) as asked for, or as the registry has them for a bundled set."""
+    name: str,
+    path: str | None,
+    target: str | None,
+    time_column: str | None,
+    task: str | None = None,
+    groups: str | None = None,
+) -> Roles:
+    """The roles as asked for, or as the registry has them for a bundled set."""
     entry = BUNDLED.get(name) if path is None else None
     if entry is None:
-        return target, time_column
-    return target or entry.target, time_column or entry.time_column
+        return Roles(target, time_column, task, groups)
+    if target in (None, entry.target):
+        task = task or entry.task
+    return Roles(target or entry.target, time_column or entry.time_column, task, groups)
 
 
 def _exists(path: Path) -> bool:
@@ -124,36 +179,30 @@ def _unknown(source: str) -> str:
 
 
 def assemble(
-    table: Table,
-    columns: dict[str, Column],
-    name: str,
-    path: str | None,
-    target: str | None,
-    time_column: str | None,
+    table: Table, columns: dict[str, Column], name: str, path: str | None, roles: Roles
 ) -> Dataset:
-    """Choose target and time, order the rows, and build the arrays of a Dataset.
+    """Choose target, time and task, order the rows, and build the arrays of a Dataset.
 
-    Raises BadInput for a target or time column that can't be used, too few rows, no feature.
+    Raises BadInput for a column that can't have its role, too few rows, no feature.
     """
     notices = list(table.notices)
-    clock, ns = choose_time(table, columns, target, time_column, notices)
-    goal = choose_target(table, columns, target, clock, notices)
+    clock, ns = choose_time(table, columns, roles.target, roles.time_column, notices)
+    goal = choose_target(table, columns, roles.target, clock, notices, roles.task, roles.groups)
+    task = choose_task(table, columns[goal], roles.task, notices)
     order = row_order(table, columns[goal], clock, ns, notices)
-    numbers = columns[goal].numbers
-    assert numbers is not None
-    y = numbers[order]
-    _check_target(table, goal, y)
-    usable = [column for label, column in columns.items() if label not in (goal, clock)]
-    features, blocks = _features(usable, order, notices)
+    classes, y = _target(table, columns[goal], task, order, notices)
+    together, groups = _groups(table, columns, roles.groups, goal, clock, order)
+    apart = (goal, clock, together)
+    usable = [column for label, column in columns.items() if label not in apart]
+    features, x = _features(usable, order, notices)
     if not features:
         raise table.refuse("no feature is left beside the target; add columns to learn from")
-    x = np.column_stack(blocks)
     _count_missing(features, x, notices)
     stamps = None if ns is None else ns[order]
-    return Dataset(
+    dataset = Dataset(
         name=name,
         path=path,
-        sha256=content_hash(features, x, goal, y, clock, stamps),
+        sha256="",
         rows=len(y),
         features=tuple(features),
         target=goal,
@@ -163,64 +212,98 @@ def assemble(
         y=y,
         times=stamps,
         notices=tuple(notices),
+        task=task,
+        classes=classes,
+        group_column=together,
+        groups=groups,
     )
+    return replace(dataset, sha256=content_hash(dataset))
 
 
-def content_hash(
-    features: Sequence[Feature],
-    x: Floats,
-    target: str,
-    y: Floats,
-    time_column: str | None,
-    stamps: npt.NDArray[np.int64] | None,
-) -> str:
+def content_hash(dataset: Dataset) -> str:
     """sha256 of what is learned from, as hexadecimal; equal content, equal hash.
 
-    x is (rows, features) and y (rows,); every NaN counts as the same NaN and -0.0 as 0.0.
+    Every NaN counts as the same NaN and -0.0 as 0.0. Task, classes and groups count where they
+    are not those that every data set had before there were others.
     """
-    head = {
+    head: dict[str, object] = {
         "layout": 1,
-        "features": [[f.name, f.kind, list(f.categories)] for f in features],
-        "target": target,
-        "time": time_column,
-        "shape": list(x.shape),
+        "features": [[f.name, f.kind, list(f.categories)] for f in dataset.features],
+        "target": dataset.target,
+        "time": dataset.time_column,
+        "shape": list(dataset.X.shape),
     }
+    if dataset.task != REGRESSION:
+        head |= {"task": dataset.task, "classes": list(dataset.classes)}
+    if dataset.group_column is not None:
+        head["groups"] = dataset.group_column
     digest = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
-    for column in (*x.T, y):
+    for column in (*dataset.X.T, dataset.y):
         plain = np.where(np.isnan(column), np.nan, column + 0.0)
-        digest.update(plain.astype("<f8").tobytes())
-    if stamps is not None:
-        digest.update(stamps.astype("<i8").tobytes())
+        digest.update(plain.astype("<f8", copy=False).tobytes())
+    for codes in (dataset.times, dataset.groups):
+        if codes is not None:
+            digest.update(codes.astype("<i8").tobytes())
     return digest.hexdigest()
 
 
-def _check_target(table: Table, goal: str, y: Floats) -> None:
-    if len(y) < MIN_ROWS:
-        what = f"{counted(len(y), 'row')} with a target: too few"
+def _target(
+    table: Table, goal: Column, task: str, order: npt.NDArray[np.intp], notices: list[str]
+) -> tuple[tuple[str, ...], Floats]:
+    """(classes, y) of the rows in `order`. Raises BadInput if there is nothing to predict."""
+    if len(order) < MIN_ROWS:
+        what = f"{counted(len(order), 'row')} with a target: too few"
         raise table.refuse(f"{what}; at least {MIN_ROWS} are needed: add rows")
+    if task == CLASSIFICATION:
+        return encode(table, goal, order, notices)
+    assert goal.numbers is not None
+    y = goal.numbers[order]
     if (y == y[0]).all():
-        what = f"target {quoted(goal)} is {y[0]:g} in every row, so there is nothing to predict"
+        name = quoted(goal.name)
+        what = f"target {name} is {y[0]:g} in every row, so there is nothing to predict"
         raise table.refuse(f"{what}; choose another column with --target")
+    return (), y
+
+
+def _groups(
+    table: Table,
+    columns: dict[str, Column],
+    label: str | None,
+    goal: str,
+    clock: str | None,
+    order: npt.NDArray[np.intp],
+) -> tuple[str | None, Ints | None]:
+    """(group column, codes of the rows in `order`), or (None, None). Raises BadInput."""
+    if label is None:
+        return None, None
+    together = choose_groups(table, columns, label, goal, clock)
+    column = columns[together]
+    values = column.numbers if column.numbers is not None else column.ns
+    codes = pd.factorize(column.as_text() if values is None else values, sort=True)[0][order]
+    groups = np.unique(codes, return_inverse=True)[1].astype(np.int64)
+    check_groups(groups, ordered=clock is not None)
+    return together, groups
 
 
 def _features(
     usable: Sequence[Column], order: npt.NDArray[np.intp], notices: list[str]
-) -> tuple[list[Feature], list[Floats]]:
-    """The columns worth learning from, with their values in the order of the rows."""
+) -> tuple[list[Feature], Floats]:
+    """The columns worth learning from, and their values (rows, columns) in the order of rows."""
     features: list[Feature] = []
-    blocks: list[Floats] = []
+    # Filled in place: of large data there is no room for another copy.
+    x = np.empty((len(order), len(usable)))
     dropped: dict[str, list[str]] = {}
     for column in usable:
         feature, values, reason = _feature(column, order)
         if reason:
             dropped.setdefault(reason, []).append(shown(column.name))
         else:
+            x[:, len(features)] = values
             features.append(feature)
-            blocks.append(values)
     for reason, names in dropped.items():
         left_out = "column left out" if len(names) == 1 else "columns left out"
         notices.append(f"{left_out}, {reason}: {listed(names)}")
-    return features, blocks
+    return features, np.ascontiguousarray(x[:, : len(features)])
 
 
 def _feature(column: Column, order: npt.NDArray[np.intp]) -> tuple[Feature, Floats, str]:

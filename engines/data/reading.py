@@ -19,12 +19,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from engines.data.memory import Estimate, Room
+from engines.data.sampling import chosen_rows, sample_frames
 from engines.errors import BadInput, one_line
 
 MAX_BYTES = 2 * 1024**3
 SAMPLE_CHARS = 64 * 1024
+CHUNK_ROWS = 100_000
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 
 # UTF-32 before UTF-16: its little-endian mark begins with that of UTF-16.
@@ -75,12 +80,16 @@ class Layout:
 
 @dataclass(frozen=True)
 class Table:
-    """A file as read. `frame` keeps the file's row order and has the index 0..rows-1."""
+    """A file as read. `frame` keeps the file's row order and has the index 0..rows-1.
+
+    rows: of a sample, the number in the file of each row of the frame.
+    """
 
     path: Path
     frame: pd.DataFrame
     layout: Layout | None  # None for Parquet
     notices: tuple[str, ...]
+    rows: npt.NDArray[np.int64] | None = None
 
     @property
     def decimal(self) -> str:
@@ -88,6 +97,8 @@ class Table:
 
     def where(self, row: int) -> str:
         """The place of data row `row` (0-based) as people see it: a line, or a Parquet row."""
+        if self.rows is not None:
+            row = int(self.rows[row])
         if self.layout is None:
             return f"row {row + 1}"
         for at, (line, _) in enumerate(records(self.path, self.layout)):
@@ -104,18 +115,21 @@ def refusal(path: Path, what: str) -> BadInput:
     return BadInput(f"{shown(path, 300)}: {one_line(what, 500)}")
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path, *, sample: int | None = None, room: Room | None = None) -> Table:
     """Read a CSV or Parquet file; the content decides which, not the name's ending.
 
-    Raises BadInput for anything that is no table of at least one row under distinct names.
+    sample: keep so many rows, drawn at random but always the same. room: the memory there is.
+    Raises BadInput for anything that is no table of at least one row under distinct names, and
+    for a table that doesn't fit into the room.
     """
-    head = _first_bytes(path)
+    head = _first_bytes(path, None if sample else MAX_BYTES)
+    room = room or Room()
     if head.startswith(b"PAR1"):
-        return _read_parquet(path)
+        return _read_parquet(path, sample, room)
     for magic, kind, remedy in _OTHER_KINDS:
         if head.startswith(magic):
             raise refusal(path, f"this is {kind}, not CSV or Parquet; {remedy}")
-    return _read_csv(path, head)
+    return _read_csv(path, head, sample, room)
 
 
 def records(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
@@ -136,7 +150,7 @@ def _open_quote(line: int) -> str:
     return f'line {line}: a quote is opened there and never closed; close it or double it ("")'
 
 
-def _first_bytes(path: Path) -> bytes:
+def _first_bytes(path: Path, most: int | None) -> bytes:
     """The first 4 KiB, once it is certain that `path` is a file of a size we can hold."""
     try:
         if path.is_dir():
@@ -146,7 +160,7 @@ def _first_bytes(path: Path) -> bytes:
         if not path.is_file():
             raise refusal(path, "this is not a regular file; save the data to a file first")
         size = path.stat().st_size
-        if size > MAX_BYTES:
+        if most is not None and size > most:
             raise refusal(path, _too_large(size))
         with path.open("rb") as file:
             head = file.read(4096)
@@ -167,15 +181,23 @@ def _too_large(size: int) -> str:
     )
 
 
-def _read_csv(path: Path, head: bytes) -> Table:
+def _read_csv(path: Path, head: bytes, sample: int | None, room: Room) -> Table:
     encoding = _encoding(path, head)
-    _check_text(path, encoding)
+    lines = _check_text(path, encoding)
     layout, notices = _sniff(path, encoding)
+    size = path.stat().st_size
+    columns = len(layout.header)
+    estimate = Estimate.of(lines - 1, columns, raw=size, sample=sample, chunk=CHUNK_ROWS)
+    room.admit(shown(path, 300), estimate)
+    rows, there = None, 0
     try:
         with warnings.catch_warnings():
             # The parser only warns when it drops fields from rows wider than the header.
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            frame = _parse(path, layout)
+            if sample is None:
+                frame = _parse(path, layout)
+            else:
+                frame, rows, there = _parse_sample(path, layout, sample)
     except (pd.errors.ParserError, pd.errors.ParserWarning) as reason:
         raise _broken(path, layout, str(reason)) from None
     except (ValueError, MemoryError) as reason:
@@ -185,10 +207,26 @@ def _read_csv(path: Path, head: bytes) -> Table:
     # The parser fills up short rows in silence, and their last field is then always missing.
     if bool(frame.iloc[:, -1].isna().any()):
         _check_widths(path, layout)
-    return Table(path, frame, layout, tuple(notices))
+    return _table(path, frame, layout, notices, rows, there)
 
 
-def _parse(path: Path, layout: Layout) -> pd.DataFrame:
+def _table(
+    path: Path,
+    frame: pd.DataFrame,
+    layout: Layout | None,
+    notices: list[str],
+    rows: npt.NDArray[np.int64] | None,
+    there: int,
+) -> Table:
+    """A table, and of a sample that left rows out the sentence that says so."""
+    if rows is not None and len(rows) < there:
+        notices.append(f"a random sample of {len(rows):,} of {there:,} rows")
+    else:
+        rows = None
+    return Table(path, frame, layout, tuple(notices), rows)
+
+
+def _parse(path: Path, layout: Layout, **how: Any) -> Any:
     return pd.read_csv(
         path,
         sep=layout.delimiter,
@@ -200,7 +238,20 @@ def _parse(path: Path, layout: Layout) -> pd.DataFrame:
         skipinitialspace=True,
         # One pass over a column, or its type could differ from chunk to chunk.
         low_memory=False,
+        **how,
     )
+
+
+def _parse_sample(
+    path: Path, layout: Layout, wanted: int
+) -> tuple[pd.DataFrame, npt.NDArray[np.int64], int]:
+    """(sampled rows, their numbers, how many there are), as if the file held only those."""
+    with _parse(path, layout, chunksize=CHUNK_ROWS) as chunks:
+        frame, rows, there, mixed = sample_frames(chunks, wanted)
+    if mixed:
+        with _parse(path, layout, chunksize=CHUNK_ROWS, dtype=dict.fromkeys(mixed, str)) as chunks:
+            frame, rows, there, _ = sample_frames(chunks, wanted)
+    return frame, rows, there
 
 
 def _encoding(path: Path, head: bytes) -> str:
@@ -223,10 +274,13 @@ def _binary(line: int) -> str:
     return f"{what}; export the data again as CSV or Parquet"
 
 
-def _check_text(path: Path, encoding: str) -> None:
-    """Read the file once as text: every byte must decode and no character may be NUL."""
+def _check_text(path: Path, encoding: str) -> int:
+    """Read the file once as text: every byte must decode and no character may be NUL.
+
+    Returns how many lines it has.
+    """
     decoder = codecs.getincrementaldecoder(encoding)()
-    line, position = 1, 0
+    line, position, last = 1, 0, ""
     with path.open("rb") as file:
         while True:
             chunk = file.read(1 << 20)
@@ -242,8 +296,9 @@ def _check_text(path: Path, encoding: str) -> None:
                 at_line = line + text.count("\n", 0, nul)
                 raise refusal(path, _binary(at_line))
             if not chunk:
-                return
+                return line - (last == "\n")
             line += text.count("\n")
+            last = text[-1:] or last
             position += len(chunk)
 
 
@@ -343,7 +398,7 @@ def _broken(path: Path, layout: Layout, reason: str) -> BadInput:
     return refusal(path, f"can't be read as CSV: {one_line(reason)}; check that line")
 
 
-def _read_parquet(path: Path) -> Table:
+def _read_parquet(path: Path, sample: int | None, room: Room) -> Table:
     """Read a Parquet file without pandas' own metadata, so that an index is a column."""
     # pyarrow takes 60 ms to import and most files are CSV.
     import pyarrow as pa
@@ -351,12 +406,14 @@ def _read_parquet(path: Path) -> Table:
 
     try:
         with pq.ParquetFile(path) as file:
-            names = list(file.schema_arrow.names)
-            size = file.metadata.num_rows * len(names) * 8
-            if size > MAX_BYTES:
+            names, there = list(file.schema_arrow.names), file.metadata.num_rows
+            size = there * len(names) * 8
+            if sample is None and size > MAX_BYTES:
                 raise refusal(path, _too_large(size))
             check_names(path, names)
-            table = file.read()
+            room.admit(shown(path, 300), _estimate(file.metadata, len(names), sample))
+            rows = None if sample is None else chosen_rows(there, sample)
+            table = file.read() if rows is None else _read_rows(file, rows)
     except (pa.ArrowException, OSError, MemoryError) as reason:
         what = f"can't be read as Parquet: {one_line(reason, 160)}"
         raise refusal(path, f"{what}; write the file again") from None
@@ -365,9 +422,31 @@ def _read_parquet(path: Path) -> Table:
     table, notices = _plain_types(table)
     if table.num_columns < 2:
         raise refusal(path, "only one usable column; it needs a target and at least one feature")
-    frame = table.to_pandas(ignore_metadata=True).rename(columns=str.strip)
+    # The table is given back column by column, or there would be two of it.
+    frame = table.to_pandas(ignore_metadata=True, split_blocks=True, self_destruct=True)
+    frame = frame.rename(columns=str.strip)
     check_names(path, list(frame.columns))
-    return Table(path, frame, None, tuple(notices))
+    return _table(path, frame, None, notices, rows, there)
+
+
+def _estimate(metadata: Any, columns: int, sample: int | None) -> Estimate:
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    raw = sum(group.total_byte_size for group in groups)
+    # A row group is unpacked whole, but only its own bytes are held beside a sample.
+    largest = max((group.num_rows for group in groups), default=0) // 4
+    return Estimate.of(metadata.num_rows, columns, raw=raw, sample=sample, chunk=largest)
+
+
+def _read_rows(file: Any, rows: npt.NDArray[np.int64]) -> Any:
+    """The rows of these numbers, in order, with one batch in memory at a time."""
+    import pyarrow as pa
+
+    parts, start = [], 0
+    for batch in file.iter_batches(batch_size=CHUNK_ROWS):
+        inside = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + len(batch))]
+        parts.append(batch.take(pa.array(inside - start)))
+        start += len(batch)
+    return pa.Table.from_batches(parts, file.schema_arrow)
 
 
 def _plain_types(table: Any) -> tuple[Any, list[str]]:  # pyarrow ships no types

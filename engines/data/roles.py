@@ -21,6 +21,10 @@ TARGET_NAMES = ("target", "y", "label", "outcome", "class")
 NO_TIME = "none"  # what a person types to have no time column at all
 LISTED = 10
 
+FEW_NUMBERS = 20
+"""At most so many different whole numbers are taken for classes when nobody says what they are."""
+MOST_CLASSES = 1000
+
 
 def _find(table: Table, columns: dict[str, Column], label: str, role: str) -> str:
     """`label` if it is a column, else BadInput with the nearest names."""
@@ -44,30 +48,76 @@ def choose_target(
     target: str | None,
     clock: str | None,
     notices: list[str],
+    task: str | None = None,
+    groups: str | None = None,
 ) -> str:
-    """The target: the one asked for, else one so named, else the last varied number column.
+    """The target: the one asked for, else one so named, else the last that the task can have.
 
-    Raises BadInput when it is absent, text, or the time column itself.
+    That is for classification the last column of a few values, otherwise the last varied number
+    column; without one and without a task, again the last of a few values. Time and groups are
+    not guessed. Raises BadInput when it is absent, the time column itself, or text for regression.
     """
-    numeric = [c.name for c in columns.values() if c.numbers is not None and c.name != clock]
+    free = [c for c in columns.values() if c.name not in (clock, groups)]
+    numeric = [c.name for c in free if c.numbers is not None]
     if target is not None:
         goal = _find(table, columns, target, "target")
     else:
-        lower = {name.casefold(): name for name in reversed(columns) if name != clock}
+        lower = {column.name.casefold(): column.name for column in reversed(free)}
         named = [lower[name] for name in TARGET_NAMES if name in lower]
         varied = [name for name in numeric if _distinct(columns[name]) > 1]
-        if not named and not numeric:
-            raise table.refuse("no numeric column to predict; regression needs a number column")
-        goal = (named or varied[-1:] or numeric[-1:])[0]
-        why = "by its name" if named else "the last numeric column"
-        notices.append(f"target guessed: {quoted(goal)}, {why}")
+        guess, why = (varied or numeric)[-1:], "the last numeric column"
+        if task == "classification" or (task is None and not numeric):
+            guess = [c.name for c in free if looks_like_classes(c)][-1:]
+            why = "the last column of a few different values"
+        if not named and not guess:
+            raise table.refuse(_nothing_to_predict(task))
+        goal = (named or guess)[0]
+        notices.append(f"target guessed: {quoted(goal)}, {'by its name' if named else why}")
     if goal == clock:
         raise table.refuse(f"column {quoted(goal)} can't be both target and time; choose another")
-    if columns[goal].numbers is None:
-        others = [shown(name) for name in numeric] or ["none"]
+    if columns[goal].numbers is None and task == "regression":
+        names = [shown(name) for name in numeric] or ["none"]
         what = f"target {quoted(goal)} holds text and regression needs a number column"
-        raise table.refuse(f"{what}; numeric columns: {listed(others)}")
+        raise table.refuse(f"{what}; numeric columns: {listed(names)}")
     return goal
+
+
+def _nothing_to_predict(task: str | None) -> str:
+    if task == "regression":
+        return "no numeric column to predict; regression needs a number column"
+    return "no column to predict: none has numbers or a few different texts; add a target column"
+
+
+def choose_groups(
+    table: Table, columns: dict[str, Column], label: str, goal: str, clock: str | None
+) -> str:
+    """The column whose values keep rows together.
+
+    Raises BadInput when it is absent, the target, the time column, or empty in a row.
+    """
+    name = _find(table, columns, label, "group")
+    if name in (goal, clock):
+        role = "target" if name == goal else "time"
+        raise table.refuse(
+            f"column {quoted(name)} can't be both {role} and groups; choose another for --groups"
+        )
+    missing = columns[name].missing
+    if missing.any():
+        where = table.where(int(missing.argmax()))
+        raise table.refuse(f"{where}: group column {quoted(name)} is empty; fill it in")
+    return name
+
+
+def looks_like_classes(column: Column) -> bool:
+    """Whether values are text, true or false, or a few whole numbers, and at least two of them."""
+    if column.numbers is not None:
+        values = np.unique(column.numbers[~np.isnan(column.numbers)])
+        few = len(values) <= FEW_NUMBERS and bool((values % 1 == 0).all())
+        return len(values) > 1 and (column.logical or few)
+    if column.text is None:
+        return False
+    count = column.text.nunique()
+    return 1 < count <= MOST_CLASSES and bool(count < column.text.notna().sum())
 
 
 def _distinct(column: Column) -> int:

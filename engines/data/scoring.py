@@ -1,13 +1,52 @@
-"""Metrics by name: which way is better, and the function of scikit-learn that computes them."""
+"""Metrics by name: which way is better, what they are defined for, and what counts as a score.
+
+Names and directions are known without NumPy; the numbers are computed by `measures`, intervals
+and comparisons by `confidence`, both loaded on first use.
+"""
 
 from __future__ import annotations
 
 import importlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
 
 from engines.errors import BadInput
+
+if TYPE_CHECKING:
+    from engines.data.confidence import beats, interval, selection_interval
+    from engines.data.measures import check_predictions
+
+__all__ = [
+    "METRICS",
+    "Metric",
+    "ScoreError",
+    "beats",
+    "check_predictions",
+    "default_metric",
+    "find_metric",
+    "finite",
+    "interval",
+    "selection_interval",
+    "selection_score",
+]
+
+REGRESSION, CLASSIFICATION = "regression", "classification"
+_LATER = {
+    "beats": "engines.data.confidence",
+    "interval": "engines.data.confidence",
+    "selection_interval": "engines.data.confidence",
+    "check_predictions": "engines.data.measures",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """What needs NumPy, loaded when it is asked for."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LATER[name]), name)
 
 
 class ScoreError(ValueError):
@@ -16,48 +55,117 @@ class ScoreError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric of (y_true, y_pred). `function` is `"module:name"`, loaded on first use."""
+    """A metric of true and predicted values.
+
+    tasks: where it applies. pooled: computed once on the validation rows of all folds together,
+    because its mean over folds says something else. undefined: when it has no value, and what
+    to use instead.
+    """
 
     name: str
     maximize: bool
-    function: str
+    tasks: tuple[str, ...]
     summary: str
+    pooled: bool = False
+    undefined: str = ""
 
     @property
     def direction(self) -> str:
         """`maximize` or `minimize`, Optuna's words."""
         return "maximize" if self.maximize else "minimize"
 
-    def score(self, y_true: Any, y_pred: Any) -> float:
-        """The metric of two arrays of shape (rows,). Raises ScoreError if it is not finite."""
-        module, _, name = self.function.partition(":")
-        function = getattr(importlib.import_module(module), name)
-        return finite(function(y_true, y_pred))
+    def score(self, y_true: Any, predicted: Any) -> float:
+        """The metric of true values of shape (rows,).
+
+        predicted: for regression (rows,). For classification (rows, k), the probability or the
+        share of votes of each class code 0..k-1; metrics of labels take the largest of a row,
+        the lowest code on ties. Raises ScoreError if a prediction or the metric is not finite,
+        or if the metric is not defined on these rows; ValueError for shapes that don't fit.
+        """
+        from engines.data.measures import score
+
+        return score(self, y_true, predicted)
+
+
+def _regression(name: str, maximize: bool, summary: str, undefined: str = "") -> Metric:
+    return Metric(name, maximize, (REGRESSION,), summary, undefined=undefined)
+
+
+def _classification(
+    name: str, maximize: bool, summary: str, undefined: str = "", pooled: bool = False
+) -> Metric:
+    return Metric(name, maximize, (CLASSIFICATION,), summary, pooled, undefined)
 
 
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("r2", True, "sklearn.metrics:r2_score", "part of the variance explained"),
-        Metric("rmse", False, "sklearn.metrics:root_mean_squared_error", "root mean squared error"),
-        Metric("mae", False, "sklearn.metrics:mean_absolute_error", "mean absolute error"),
-        Metric("mse", False, "sklearn.metrics:mean_squared_error", "mean squared error"),
-        Metric(
+        _regression(
+            "r2",
+            True,
+            "part of the variance explained",
+            "the target is the same in all scored rows; use rmse or mae",
+        ),
+        _regression("rmse", False, "root mean squared error"),
+        _regression("mae", False, "mean absolute error"),
+        _regression("mse", False, "mean squared error"),
+        _regression(
             "mape",
             False,
-            "sklearn.metrics:mean_absolute_percentage_error",
             "mean absolute error as a part of the true value",
+            "the target is 0 in some scored rows; use mae",
         ),
+        _regression("pinball", False, "quantile loss of the median (alpha 0.5): half of mae"),
+        _classification("accuracy", True, "part of the rows whose class is right"),
+        _classification("balanced_accuracy", True, "mean over classes of the part found"),
+        _classification(
+            "f1", True, "F1 of the second of two classes, or the mean over more than two"
+        ),
+        _classification(
+            "roc_auc",
+            True,
+            "area under the ROC curve; one class against the rest, mean, for more than two",
+            "all scored rows are of one class; use accuracy or log_loss",
+            pooled=True,
+        ),
+        _classification("log_loss", False, "mean negative logarithm of the true class's share"),
     )
 }
 
 
-def find_metric(name: str) -> Metric:
-    """The metric that `name` names (`r2_score` is `r2`). Raises BadInput with the known names."""
+def default_metric(task: str) -> str:
+    """The metric of a task when none is named. Raises KeyError for a task without one."""
+    return {REGRESSION: "r2", CLASSIFICATION: "accuracy"}[task]
+
+
+def find_metric(name: str, task: str | None = None) -> Metric:
+    """The metric that `name` names (`r2_score` is `r2`), if it fits `task` or no task is given.
+
+    Raises BadInput with the metrics that would do.
+    """
+    fitting = [m.name for m in METRICS.values() if task is None or task in m.tasks]
     metric = METRICS.get(name.lower().removesuffix("_score"))
     if metric is None:
-        raise BadInput(f"No metric `{name}`: one of {', '.join(METRICS)}.")
+        raise BadInput(f"No metric `{name}`: one of {', '.join(fitting)}.")
+    if metric.name not in fitting:
+        raise BadInput(f"--metric {metric.name} can't score {task}: one of {', '.join(fitting)}.")
     return metric
+
+
+def selection_score(metric: Metric, parts: Sequence[tuple[Any, Any]]) -> float:
+    """The score of a trial from (y, predicted) of each fold's validation rows.
+
+    The mean over the folds, or for a pooled metric its value on all rows together. Raises
+    ScoreError as `Metric.score` does, ValueError without parts.
+    """
+    if not parts:
+        raise ValueError("`parts` must hold at least one fold")
+    if not metric.pooled:
+        return finite(fmean(metric.score(y, predicted) for y, predicted in parts))
+    import numpy as np
+
+    y, predicted = (np.concatenate(side) for side in zip(*parts, strict=True))
+    return metric.score(y, predicted)
 
 
 def finite(value: object) -> float:

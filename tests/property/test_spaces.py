@@ -74,12 +74,12 @@ def test_what_a_space_suggests_it_contains_and_clips_to_itself(space: Space, see
 @pytest.mark.parametrize("name", list(catalogue.models()))
 @settings(max_examples=20)
 def test_every_declared_space_can_be_bound_to_any_data(name: str, rows: int, columns: int) -> None:
-    spec = catalogue.models()[name]
+    facts = {"train_rows": rows, "columns": columns, "wide_columns": columns, "rarest_class": 1}
+    for form in catalogue.models()[name].forms.values():
+        bound = form.space.bind(facts)
 
-    bound = spec.space.bind({"train_rows": rows, "columns": columns})
-
-    assert bound.contains(bound.clip(spec.defaults))
-    for parameter in bound.parameters.values():
-        if isinstance(parameter, Int):
-            assert parameter.at_most is None
-            assert parameter.high >= 1
+        assert all(bound.contains(bound.clip(params)) for params, _ in form.weighed)
+        for parameter in bound.parameters.values():
+            if isinstance(parameter, Int):
+                assert parameter.at_most is None
+                assert parameter.high >= 1

@@ -311,7 +311,7 @@ class TestTarget:
         self, tmp_path: Path, target: str, message: str
     ) -> None:
         with pytest.raises(BadInput, match=message):
-            load(save(tmp_path, lines()), target=target)
+            load(save(tmp_path, lines()), target=target, task="regression")
 
     def test_a_constant_target_is_refused(self, tmp_path: Path) -> None:
         text = table().assign(price=3.5).to_csv(index=False)

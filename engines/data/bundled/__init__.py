@@ -31,6 +31,7 @@ class Bundled:
     time_column: str | None
     licence: str
     description: str
+    task: str = "regression"
 
     @property
     def ordered(self) -> bool:

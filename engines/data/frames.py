@@ -1,0 +1,92 @@
+"""Rows that are in memory: from arrays and frames to a data set, and new rows to its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from engines.data.columns import read_column
+from engines.data.datasets import Dataset, Feature, Roles, assemble
+from engines.data.reading import Table, check_names
+from engines.errors import BadInput
+
+Floats = npt.NDArray[np.float64]
+
+TARGET = "target"
+PLACE = Path("X")
+"""What messages call rows that come from no file."""
+
+
+def from_arrays(
+    X: Any,
+    y: Any,
+    *,
+    name: str = "data",
+    task: str | None = None,
+    time_column: str | None = None,
+    groups: str | None = None,
+) -> Dataset:
+    """A data set of rows in memory.
+
+    X: (rows, columns), a frame or an array; NaN is missing, text and categories are categories.
+    y: (rows,), numbers or labels. time_column, groups: names of columns of X. Raises BadInput as
+    `engines.data.datasets.load` does, naming rows by their number in X.
+    """
+    frame = as_frame(X)
+    target = TARGET
+    while target in frame.columns:
+        target += "_"
+    labels = np.asarray(y)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1 or len(labels) != len(frame):
+        raise BadInput(f"y has the shape {labels.shape} and X {len(frame)} rows: one y for each.")
+    frame = frame.assign(**{target: labels})
+    check_names(PLACE, list(frame.columns))
+    table = Table(PLACE, frame, None, ())
+    columns = {label: read_column(table, label) for label in frame.columns}
+    return assemble(table, columns, name, None, Roles(target, time_column or "none", task, groups))
+
+
+def as_frame(X: Any) -> pd.DataFrame:
+    """X as a frame with text for names and rows numbered from 0; columns of an array are x0..."""
+    if isinstance(X, pd.DataFrame):
+        frame = X.reset_index(drop=True)
+        frame.columns = [str(label) for label in frame.columns]
+        return frame
+    array = np.asarray(X)
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.ndim != 2:
+        raise BadInput(f"X has the shape {array.shape}: it must be (rows, columns).")
+    return pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])])
+
+
+def encode(X: Any, features: Sequence[Feature]) -> Floats:
+    """New rows as the columns that models were trained on: float64 (rows, features).
+
+    A category that was not there in training is missing, and so is an empty value. Raises
+    BadInput for a column that is absent or of another kind.
+    """
+    frame = as_frame(X)
+    table = Table(PLACE, frame, None, ())
+    blocks: list[Floats] = []
+    for feature in features:
+        if feature.name not in frame.columns:
+            raise BadInput(f"X has no column '{feature.name}', which the models learned from.")
+        column = read_column(table, feature.name)
+        if feature.kind == "number":
+            if column.numbers is None:
+                raise BadInput(f"Column '{feature.name}' of X holds text; numbers were learned.")
+            blocks.append(column.numbers)
+            continue
+        codes = {label: float(code) for code, label in enumerate(feature.categories)}
+        text = column.as_text() if column.numbers is None else frame[feature.name].astype("str")
+        found = text.map(codes).to_numpy(dtype=np.float64, na_value=np.nan)
+        blocks.append(np.asarray(found, dtype=np.float64))
+    return np.column_stack(blocks)
