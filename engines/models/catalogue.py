@@ -31,14 +31,27 @@ def normalise(word: str) -> str:
     return word.lower().replace("_", "").replace("-", "").replace(" ", "")
 
 
+def _bare(word: str) -> str:
+    """A model's name without what scikit-learn puts behind it: `ARDRegression` is `ard`."""
+    form = normalise(word)
+    for ending in ("regressor", "classifier", "regression"):
+        form = form.removesuffix(ending)
+    return form
+
+
 def find(word: str) -> ModelSpec:
     """The model that `word` names. Raises BadInput with the nearest names."""
-    known = {normalise(name): spec for name, spec in models().items()}
-    spec = known.get(normalise(word))
+    known = {_bare(name): spec for name, spec in models().items()}
+    spec = known.get(_bare(word))
     if spec is None:
         hint = nearest(word, [*models(), *families(), "all"]) or "."
         raise BadInput(f"No model `{word}`{hint}")
     return spec
+
+
+def is_group(word: str) -> bool:
+    """Whether a selector names a family or `all`, and not one model."""
+    return normalise(word) in {"all", *(normalise(family) for family in families())}
 
 
 def select(words: Iterable[str]) -> list[ModelSpec]:

@@ -1,119 +1,287 @@
-"""From a declaration and parameters to a fitted predictor, and its score on folds.
+"""Fitting the models of an experiment on its folds, and what its trials share while they do.
 
-Everything that learns from rows (imputation, scaling, encoding, the target's scale) sits in
-the pipeline, so a fold's validation rows and the held-out part never leak into training.
+What depends on the rows alone (imputation, scaling, encoding, binned data) is made once for each
+fold and kind of estimator, and serves every trial of this process.
 """
 
 from __future__ import annotations
 
+import contextlib
+import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.impute import SimpleImputer
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from engines.data.measures import check_predictions
 from engines.data.scoring import Metric, ScoreError
 from engines.data.snapshot import Snapshot
-from engines.models.spec import ModelSpec
+from engines.data.splits import Rows
+from engines.models.learner import FoldView, Watch
+from engines.models.prepare import TargetScale, preparation
+from engines.models.spec import Form
 
 Floats = npt.NDArray[np.float64]
 
+CACHE_BYTES = 1 << 30
+"""Prepared rows beyond this are made again when they are needed."""
 
-def build(spec: ModelSpec, params: dict[str, Any], seed: int, categories: dict[int, int]) -> Any:
-    """An unfitted estimator of a model: preparation of columns, then the model itself.
+PROBABILITY_METRICS = ("roc_auc", "log_loss")
+CALIBRATED_IN = 3
 
-    params: searched values. seed: for the model's own randomness. categories: column numbers
-    that hold codes. Missing numbers become the column's median, missing codes a code of their
-    own; codes become one column each. Models that need it see standardised columns and target.
+Listener = Callable[[int, int, float], None]
+"""(fold, round, the metric of the validation rows so far); may raise what ends the trial."""
+
+
+@dataclass
+class FittedModel:
+    """A fitted estimator with what stands before and behind it. Picklable.
+
+    low, high: the range of the target that it was trained on.
     """
-    arguments = {**spec.fixed, **spec.space.arguments(params)}
-    if spec.seed_argument is not None:
-        arguments[spec.seed_argument] = seed
-    model = spec.load_class()(**arguments)
-    if spec.scale:
-        model = TransformedTargetRegressor(model, transformer=StandardScaler())
-    return Pipeline([("prepare", _preparation(spec.scale, categories)), ("model", model)])
+
+    estimator: Any
+    prepare: Any | None
+    target: TargetScale
+    classes: int
+    low: float
+    high: float
+
+    def predict(self, X: Floats) -> Floats:
+        """(rows,) in the target's units, or (rows, classes) probabilities, from raw rows.
+
+        Raises ScoreError for predictions that are not finite, or absurdly far from the target.
+        """
+        return self.predict_prepared(X if self.prepare is None else self.prepare.transform(X))
+
+    def predict_prepared(self, X: Floats) -> Floats:
+        """As `predict`, from rows that went through `prepare`."""
+        with _quiet():
+            if self.classes:
+                predicted = _probabilities(self.estimator, X, self.classes)
+            else:
+                flat = np.asarray(self.estimator.predict(X), dtype=np.float64).reshape(len(X))
+                predicted = self.target.back(flat)
+        check_predictions(predicted, self.low, self.high)
+        return predicted
 
 
-def _preparation(scale: bool, categories: dict[int, int]) -> Any:
-    numbers = [SimpleImputer(strategy="median", keep_empty_features=True)]
-    if scale:
-        numbers.append(StandardScaler())
-    steps: list[tuple[str, Any, Any]] = [
-        ("numbers", make_pipeline(*numbers), _Numbers(frozenset(categories)))
-    ]
-    if categories:
-        codes = make_pipeline(
-            SimpleImputer(strategy="constant", fill_value=-1.0, keep_empty_features=True),
-            OneHotEncoder(handle_unknown="ignore", sparse_output=False, max_categories=50),
+@dataclass
+class FoldOutcome:
+    """One fold of one trial. rounds: None for what has none. rows: (used, there were)."""
+
+    score: float
+    predicted: Floats
+    model: FittedModel
+    rounds: int | None
+    rows: tuple[int, int]
+    cut_short: bool
+
+
+@dataclass
+class _Prepared:
+    view: FoldView
+    prepare: Any | None
+    target: TargetScale
+    rows: tuple[int, int]
+
+    @property
+    def nbytes(self) -> int:
+        arrays = (self.view.X, self.view.y, self.view.X_valid, self.view.y_valid)
+        # What estimators add (binned columns) is at most as large again.
+        return 2 * sum(array.nbytes for array in arrays)
+
+
+class Trainer:
+    """Fits the models of one experiment in this process."""
+
+    def __init__(self, data: Snapshot, metric: Metric) -> None:
+        self.data = data
+        self.metric = metric
+        self._prepared: OrderedDict[tuple[int, str, int | None], _Prepared] = OrderedDict()
+        self.fit_s = 0.0
+
+    @property
+    def folds(self) -> int:
+        """How many folds there are."""
+        return len(self.data.split.folds)
+
+    def fit_fold(
+        self,
+        form: Form,
+        params: dict[str, Any],
+        seed: int,
+        index: int,
+        *,
+        deadline: float | None = None,
+        listen: Listener | None = None,
+    ) -> FoldOutcome:
+        """Train on a fold's training rows and score its validation rows.
+
+        deadline: `time.monotonic()` seconds; estimators that can, stop there. Raises ScoreError
+        when there is no finite score, and whatever the library raises.
+        """
+        prepared = self._prepare(form, index)
+        fold = self.data.split.folds[index]
+        y_valid = self.data.y[fold.valid]
+        estimator = self._fitting(self._build(form, params, seed), prepared.view.y)
+        model = self._model(estimator, prepared, self.data.y[fold.train])
+
+        def heard(round_: int, predicted: Floats) -> None:
+            assert listen is not None
+            raw = predicted if model.classes else prepared.target.back(predicted)
+            with contextlib.suppress(ScoreError):
+                listen(index, round_, self.metric.score(y_valid, raw))
+
+        watch = Watch(deadline, heard if listen is not None else None)
+        with self._clock():
+            if hasattr(estimator, "fit_watched"):
+                estimator.fit_watched(prepared.view, watch)
+            else:
+                estimator.fit(prepared.view.X, prepared.view.y)
+            predicted = model.predict_prepared(prepared.view.X_valid)
+        return FoldOutcome(
+            score=self.metric.score(y_valid, predicted),
+            predicted=predicted,
+            model=model,
+            rounds=getattr(estimator, "rounds_", None),
+            rows=prepared.rows,
+            cut_short=watch.cut_short,
         )
-        steps.append(("codes", codes, sorted(categories)))
-    return ColumnTransformer(steps)
+
+    def refit(
+        self,
+        form: Form,
+        params: dict[str, Any],
+        seed: int,
+        rows: Rows,
+        rounds: int | None,
+    ) -> FittedModel:
+        """One model of other rows than a fold's, with a number of rounds found before."""
+        prepared = self._prepare_rows(form, rows, rows[:0], index=-1)
+        estimator = self._fitting(self._build(form, params, seed), prepared.view.y)
+        with self._clock():
+            if rounds is not None and hasattr(estimator, "fit_rounds"):
+                estimator.fit_rounds(prepared.view.X, prepared.view.y, rounds)
+            else:
+                estimator.fit(prepared.view.X, prepared.view.y)
+        return self._model(estimator, prepared, self.data.y[rows])
+
+    @contextlib.contextmanager
+    def _clock(self) -> Iterator[None]:
+        begun = time.perf_counter()
+        try:
+            with _quiet():
+                yield
+        finally:
+            self.fit_s += time.perf_counter() - begun
+
+    def _build(self, form: Form, params: dict[str, Any], seed: int) -> Any:
+        arguments = {**form.fixed, **form.space.arguments(params)}
+        if form.seed_argument is not None:
+            arguments[form.seed_argument] = seed
+        if form.columns == "raw":
+            arguments["categories"] = self.data.categories
+        estimator = form.load_class()(**arguments)
+        return estimator
+
+    def _fitting(self, estimator: Any, y: Floats) -> Any:
+        """The estimator, or what stands for it on these targets.
+
+        A fold may hold one class alone, which many classifiers refuse to learn. A metric of
+        probabilities gets calibrated ones where there are none, if every class has rows enough.
+        """
+        if not self.data.classes:
+            return estimator
+        _, sizes = np.unique(y, return_counts=True)
+        if len(sizes) == 1:
+            return DummyClassifier(strategy="prior")
+        needs_odds = self.metric.name in PROBABILITY_METRICS
+        if needs_odds and not hasattr(estimator, "predict_proba") and sizes.min() >= CALIBRATED_IN:
+            # One fit more than the folds of the calibration, and honest odds for the metric.
+            return CalibratedClassifierCV(estimator, cv=CALIBRATED_IN, ensemble=False)
+        return estimator
+
+    def _model(self, estimator: Any, prepared: _Prepared, y: Floats) -> FittedModel:
+        return FittedModel(
+            estimator,
+            prepared.prepare,
+            prepared.target,
+            len(self.data.classes),
+            float(y.min()),
+            float(y.max()),
+        )
+
+    # -- rows ------------------------------------------------------------------------------
+
+    def _prepare(self, form: Form, index: int) -> _Prepared:
+        fold = self.data.split.folds[index]
+        cap = form.most_rows if (form.most_rows or len(fold.train)) < len(fold.train) else None
+        key = (index, form.columns, cap)
+        known = self._prepared.get(key)
+        if known is None:
+            known = self._prepare_rows(form, fold.train, fold.valid, index)
+            self._prepared[key] = known
+            while sum(p.nbytes for p in self._prepared.values()) > CACHE_BYTES:
+                self._prepared.popitem(last=False)
+        else:
+            self._prepared.move_to_end(key)
+        return known
+
+    def _prepare_rows(self, form: Form, train: Rows, valid: Rows, index: int) -> _Prepared:
+        used = self._capped(form, train, index)
+        X, y = self.data.X[used], self.data.y[used]
+        X_valid, y_valid = self.data.X[valid], self.data.y[valid]
+        prepare = preparation(form.columns, self.data.categories)
+        if prepare is not None:
+            X = np.ascontiguousarray(prepare.fit_transform(X))
+            X_valid = prepare.transform(X_valid) if len(valid) else X[:0]
+        scaled = form.columns == "scaled" and not self.data.classes
+        target = TargetScale.of(y) if scaled else TargetScale()
+        view = FoldView(
+            index=index,
+            X=X,
+            y=target.forward(y),
+            X_valid=X_valid,
+            y_valid=target.forward(y_valid),
+            categories=self.data.categories if form.columns == "raw" else {},
+            classes=len(self.data.classes),
+        )
+        return _Prepared(view, prepare, target, (len(used), len(train)))
+
+    def _capped(self, form: Form, train: Rows, index: int) -> Rows:
+        """At most `most_rows`: the latest of ordered rows, else a sample, the same for all."""
+        most = form.most_rows
+        if most is None or len(train) <= most:
+            return train
+        if self.data.split.ordered:
+            return train[-most:]
+        return np.sort(np.random.default_rng(index + 1).choice(train, most, replace=False))
 
 
-class _Numbers:
-    """The columns that are not codes, chosen when X is known."""
-
-    def __init__(self, categories: frozenset[int]) -> None:
-        self.categories = categories
-
-    def __call__(self, X: Floats) -> list[int]:
-        return [i for i in range(X.shape[1]) if i not in self.categories]
-
-
-def fit(estimator: Any, X: Floats, y: Floats) -> Any:
-    """Fit quietly: a model that has not converged is judged by its score, not by a warning."""
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """A model that has not converged is judged by its score, not by a warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         # A network that keeps rows for itself has fewer than the number that capped its batch.
         warnings.filterwarnings("ignore", "Got `batch_size` less than 1 or larger", UserWarning)
-        return estimator.fit(X, y)
+        yield
 
 
-def predict(estimator: Any, X: Floats) -> Floats:
-    """Predictions of shape (rows,). Raises ScoreError if one is not finite."""
-    predicted = np.asarray(estimator.predict(X), dtype=np.float64).reshape(len(X))
-    if not np.isfinite(predicted).all():
-        raise ScoreError(
-            f"{int((~np.isfinite(predicted)).sum())} of {len(predicted)} predictions are not finite"
-        )
-    return predicted
-
-
-def fold_scores(
-    spec: ModelSpec,
-    params: dict[str, Any],
-    seed: int,
-    data: Snapshot,
-    metric: Metric,
-) -> Iterator[float]:
-    """The score of each fold's validation rows, as soon as it is known."""
-    for fold in data.split.folds:
-        estimator = build(spec, params, seed, data.categories)
-        fit(estimator, data.X[fold.train], data.y[fold.train])
-        yield metric.score(data.y[fold.valid], predict(estimator, data.X[fold.valid]))
-
-
-def fit_predictor(
-    spec: ModelSpec, params: dict[str, Any], seed: int, data: Snapshot
-) -> Callable[[Floats], Floats]:
-    """The predictor that a study stands for: what its held-out score is the score of.
-
-    Unordered rows: the mean of the fold models. Ordered rows: one model, fitted on the whole
-    search part, because the latest rows matter most.
-    """
-    if data.split.ordered:
-        trains: Sequence[npt.NDArray[np.int64]] = [data.split.search]
+def _probabilities(estimator: Any, X: Floats, classes: int) -> Floats:
+    """(rows, classes); votes of an estimator without probabilities."""
+    known = np.asarray(estimator.classes_).astype(np.intp)
+    wide = np.zeros((len(X), classes))
+    if hasattr(estimator, "predict_proba"):
+        wide[:, known] = np.asarray(estimator.predict_proba(X), dtype=np.float64)
     else:
-        trains = [fold.train for fold in data.split.folds]
-    fitted = [
-        fit(build(spec, params, seed, data.categories), data.X[rows], data.y[rows])
-        for rows in trains
-    ]
-    return lambda X: np.mean([predict(estimator, X) for estimator in fitted], axis=0)
+        wide[np.arange(len(X)), np.asarray(estimator.predict(X)).astype(np.intp)] = 1.0
+    return wide

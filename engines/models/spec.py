@@ -5,43 +5,112 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from engines.search.space import Space
 
 FAMILIES = ("sklearn", "ensemble", "pytorch", "advanced", "rl_agents", "automl")
 """The branches of the model tree, in its order."""
 
+Task: TypeAlias = Literal["regression", "classification"]
+TASKS: tuple[Task, ...] = ("regression", "classification")
+
+Facts: TypeAlias = Mapping[str, Any]
+"""What is known of an experiment's data before anything is trained: `engines.data.facts`."""
+
+Need: TypeAlias = Callable[[Facts], str | None]
+"""Why a form can't be used on some data, for the person who asks, or None if it can."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """The law of what one fit of the defaults costs on one core, to order trials and to cut them.
+
+    seconds: at 1,000 training rows and 10 columns, as measured on a 2.5 GHz server core; a worker
+    corrects it by what its own trials took. rows, columns: the powers with which it grows.
+    """
+
+    seconds: float
+    rows: float = 1.0
+    columns: float = 1.0
+
+    def of(self, rows: int, columns: int) -> float:
+        """Seconds for one fit of `rows` x `columns`."""
+        return self.seconds * (rows / 1000) ** self.rows * (max(columns, 1) / 10) ** self.columns
+
+
+@dataclass(frozen=True)
+class Form:
+    """A model as it does one task.
+
+    build: `"module:Class"` of an estimator, see `engines.models.learner` for what it must do.
+    space: what is searched. defaults: a known-good set of parameters inside the space, which
+    becomes trial 0. portfolio: more such sets, tried next, the cheap ones first. weights: what
+    each of them costs, in units of the defaults; as much as those where it is not said.
+    fixed: arguments that are never searched. seed_argument: the argument that takes the seed.
+    columns: how the rows reach the estimator. `raw`: NaN is missing, categories are codes, and
+    the argument `categories` tells which columns hold them ({column: number of codes}).
+    `numbers`: imputed, categories as one column each. `scaled`: also standardised, and so is the
+    target of a regression.
+    cost: the law of one fit. most_rows: more training rows than this are never used; a sample
+    stands for them. needs: what the data must satisfy, see `needs.py`.
+    prior: what this model is expected to bring before it was tried, from 0 (a reference only) to
+    1 (usually among the best), as published comparisons on tabular data have it.
+    """
+
+    build: str
+    space: Space
+    defaults: dict[str, Any]
+    cost: Cost
+    portfolio: tuple[dict[str, Any], ...] = ()
+    weights: tuple[float, ...] = ()
+    fixed: dict[str, Any] = field(default_factory=dict)
+    seed_argument: str | None = None
+    columns: Literal["raw", "numbers", "scaled"] = "numbers"
+    most_rows: int | None = None
+    needs: tuple[Need, ...] = ()
+    prior: float = 0.3
+
+    def __post_init__(self) -> None:
+        for number, params in enumerate((self.defaults, *self.portfolio)):
+            if not self.space.contains(params):
+                raise ValueError(f"set {number} of {self.build} is not inside its space: {params}")
+
+    @property
+    def weighed(self) -> list[tuple[dict[str, Any], float]]:
+        """The defaults and the portfolio, each with its cost in units of the defaults."""
+        weights = [1.0, *self.weights, *[1.0] * len(self.portfolio)]
+        return list(zip((self.defaults, *self.portfolio), weights, strict=False))
+
+    def refusal(self, facts: Facts) -> str | None:
+        """Why this form can't be used on the data that `facts` tells of, or None."""
+        reasons = (need(facts) for need in self.needs)
+        return next((reason for reason in reasons if reason is not None), None)
+
+    def load_class(self) -> Any:
+        """Import the estimator's class: the moment a model's library is loaded."""
+        module, _, name = self.build.partition(":")
+        return getattr(importlib.import_module(module), name)
+
 
 @dataclass(frozen=True)
 class ModelSpec:
     """An entry of the model tree.
 
-    name: snake_case, as typed. family: one of `FAMILIES`. build: `"module:Class"` of an
-    estimator with fit and predict. summary: one line for the tree. space: what is searched.
-    defaults: a known-good set of parameters, inside the space, which becomes trial 0.
-    fixed: arguments that are never searched. seed_argument: the argument that takes the seed,
-    or None. scale: whether numbers are standardised first. package and install: what must be
-    importable, and the line that installs it. trials: the default budget.
+    name: snake_case, as typed. family: one of `FAMILIES`. summary: one line for the tree.
+    forms: how it does each task that it can do. package and install: what must be importable,
+    and the line that installs it. trials: the default budget.
     """
 
     name: str
     family: str
-    build: str
     summary: str
-    space: Space
-    defaults: dict[str, Any]
-    fixed: dict[str, Any] = field(default_factory=dict)
-    seed_argument: str | None = None
-    scale: bool = False
+    forms: Mapping[Task, Form]
     package: str = "sklearn"
     install: str = "pip install scikit-learn"
     trials: int = 20
-
-    def __post_init__(self) -> None:
-        if not self.space.contains(self.defaults):
-            raise ValueError(f"`defaults` of {self.name} are not inside its space: {self.defaults}")
 
     @property
     def reason_missing(self) -> str | None:
@@ -50,10 +119,15 @@ class ModelSpec:
             return None
         return f"needs {self.package}: {self.install}"
 
-    def load_class(self) -> Any:
-        """Import the estimator's class: the moment a model's library is loaded."""
-        module, _, name = self.build.partition(":")
-        return getattr(importlib.import_module(module), name)
+    def form(self, task: str) -> Form:
+        """How it does a task. Raises KeyError if it does not."""
+        return {str(known): form for known, form in self.forms.items()}[task]
+
+    def reason_unfit(self, task: str, facts: Facts) -> str | None:
+        """Why the model can't be used for a task on some data, or None if it can."""
+        if task not in self.forms:
+            return f"does no {task}"
+        return self.form(task).refusal(facts)
 
 
 def is_installed(package: str) -> bool:

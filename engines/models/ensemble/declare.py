@@ -1,108 +1,266 @@
-"""Gradient boosting libraries: spaces and known-good defaults, as data."""
+"""Gradient boosting libraries: spaces, known-good defaults and portfolios, as data.
+
+The number of rounds is not searched: training stops early by the validation rows of its fold.
+The target of a regression is standardised before a library sees it, so the penalties below are
+in units of a target with deviation 1.
+
+Sources of the sets (facts only): `TD`, the tuned defaults of Holzmüller, Grinsztajn and
+Steinwart, "Better by default" (NeurIPS 2024, arXiv 2407.04491), as in pytabkit; `TabRepo`,
+portfolios learned from many data sets by Salinas and Erickson (AutoML 2024, arXiv 2311.02971),
+as in AutoGluon 1.2 to 1.6, by the names that configurations have there; FLAML's zero-shot
+portfolio (Wang et al., arXiv 2202.09927). Learning rates under 0.02 are raised,
+since a portfolio is there for the first seconds of a search, and l1 penalties of regressions are
+left out, since they were in units of the raw target.
+"""
 
 from __future__ import annotations
 
-from engines.models.spec import ModelSpec
-from engines.search.space import Choice, Float, Int, Space
+from typing import Any
+
+from engines.models.spec import Cost, Form, ModelSpec
+from engines.search.space import Choice, Float, Int, Parameter, Space
+
+_LIGHTGBM: dict[str, Parameter] = {
+    "learning_rate": Float(0.01, 0.3, log=True),
+    "num_leaves": Int(2, 256, log=True),
+    "min_data_in_leaf": Int(1, 100, log=True, at_most="train_rows"),
+    "bagging_fraction": Float(0.4, 1.0),
+    "feature_fraction": Float(0.3, 1.0),
+    "lambda_l1": Float(1e-4, 10.0, log=True),
+    "lambda_l2": Float(1e-4, 100.0, log=True),
+    "extra_trees": Choice((False, True)),
+}
+
+
+def _lightgbm(
+    rate: float,
+    leaves: int,
+    smallest: int,
+    rows: float,
+    columns: float,
+    l1: float = 1e-4,
+    l2: float = 1e-4,
+    extra: bool = False,
+) -> dict[str, Any]:
+    return {
+        "learning_rate": rate,
+        "num_leaves": leaves,
+        "min_data_in_leaf": smallest,
+        "bagging_fraction": rows,
+        "feature_fraction": columns,
+        "lambda_l1": l1,
+        "lambda_l2": l2,
+        "extra_trees": extra,
+    }
+
+
+_XGBOOST: dict[str, Parameter] = {
+    "learning_rate": Float(0.01, 0.3, log=True),
+    "max_depth": Int(2, 12),
+    "min_child_weight": Float(1e-3, 64.0, log=True),
+    "subsample": Float(0.4, 1.0),
+    "colsample_bytree": Float(0.3, 1.0),
+    "colsample_bylevel": Float(0.4, 1.0),
+    "reg_lambda": Float(1e-4, 100.0, log=True),
+    "reg_alpha": Float(1e-4, 10.0, log=True),
+}
+
+
+def _xgboost(
+    rate: float,
+    depth: int,
+    weight: float,
+    rows: float,
+    columns: float = 1.0,
+    by_level: float = 1.0,
+    l2: float = 1.0,
+    l1: float = 1e-4,
+) -> dict[str, Any]:
+    return {
+        "learning_rate": rate,
+        "max_depth": depth,
+        "min_child_weight": weight,
+        "subsample": rows,
+        "colsample_bytree": columns,
+        "colsample_bylevel": by_level,
+        "reg_lambda": l2,
+        "reg_alpha": l1,
+    }
+
+
+_CATBOOST: dict[str, Parameter] = {
+    "learning_rate": Float(0.02, 0.3, log=True),
+    "depth": Int(3, 9),
+    "l2_leaf_reg": Float(1e-4, 30.0, log=True),
+    "random_strength": Float(1e-3, 10.0, log=True),
+    "subsample": Float(0.4, 1.0),
+    "rsm": Float(0.3, 1.0),
+    "grow_policy": Choice(("SymmetricTree", "Depthwise")),
+}
+
+
+def _catboost(
+    rate: float,
+    depth: int,
+    l2: float,
+    noise: float,
+    rows: float,
+    columns: float = 1.0,
+    policy: str = "SymmetricTree",
+) -> dict[str, Any]:
+    return {
+        "learning_rate": rate,
+        "depth": depth,
+        "l2_leaf_reg": l2,
+        "random_strength": noise,
+        "subsample": rows,
+        "rsm": columns,
+        "grow_policy": policy,
+    }
+
 
 MODELS = (
     ModelSpec(
         name="xgboost",
         family="ensemble",
-        build="xgboost:XGBRegressor",
-        summary="boosted trees, second-order, regularised",
+        summary="boosted trees grown level by level, regularised",
         package="xgboost",
         install="pip install xgboost-cpu  (macOS: pip install xgboost)",
-        seed_argument="random_state",
-        fixed={"n_jobs": 1, "tree_method": "hist", "verbosity": 0},
         trials=30,
-        space=Space(
-            {
-                "learning_rate": Float(0.01, 0.5, log=True),
-                "n_estimators": Int(30, 600, log=True),
-                "max_depth": Int(2, 12),
-                "min_child_weight": Float(1e-2, 64.0, log=True),
-                "subsample": Float(0.4, 1.0),
-                "colsample_bytree": Float(0.3, 1.0),
-                "reg_lambda": Float(1e-8, 100.0, log=True),
-                "reg_alpha": Float(1e-8, 10.0, log=True),
-            }
-        ),
-        defaults={
-            "learning_rate": 0.1,
-            "n_estimators": 150,
-            "max_depth": 6,
-            "min_child_weight": 1.0,
-            "subsample": 0.9,
-            "colsample_bytree": 0.9,
-            "reg_lambda": 1.0,
-            "reg_alpha": 1e-8,
+        forms={
+            "regression": Form(
+                build="engines.models.ensemble.xgboost:XGBoostRegressor",
+                space=Space(_XGBOOST),
+                defaults=_xgboost(0.08, 5, 2.0, 0.8, by_level=0.8),
+                portfolio=(
+                    # TabRepo, XGBoost_r89.
+                    _xgboost(0.088, 5, 0.63, 1.0, columns=0.66),
+                    # XGBoost_r31 of TabRepo has this depth, and a rate of 0.01.
+                    _xgboost(0.05, 4, 0.92, 0.8, columns=0.75),
+                    # TD, regression.
+                    _xgboost(0.05, 9, 2.0, 0.7, l2=1e-4),
+                    # TabRepo, XGBoost_r33.
+                    _xgboost(0.02, 10, 0.60, 1.0, columns=0.69),
+                ),
+                cost=Cost(0.2, rows=0.5, columns=0.7),
+                seed_argument="seed",
+                columns="raw",
+                most_rows=500_000,
+                prior=0.9,
+            ),
+            "classification": Form(
+                build="engines.models.ensemble.xgboost:XGBoostClassifier",
+                space=Space(_XGBOOST),
+                # TD, classification.
+                defaults=_xgboost(0.08, 6, 1e-3, 0.65, by_level=0.9, l2=1e-4),
+                portfolio=(
+                    # TabRepo, XGBoost_r89.
+                    _xgboost(0.088, 5, 0.63, 1.0, columns=0.66),
+                    # TabRepo, XGBoost_r33.
+                    _xgboost(0.02, 10, 0.60, 1.0, columns=0.69),
+                ),
+                cost=Cost(0.2, rows=0.5, columns=0.7),
+                seed_argument="seed",
+                columns="raw",
+                most_rows=500_000,
+                prior=0.9,
+            ),
         },
     ),
     ModelSpec(
         name="lightgbm",
         family="ensemble",
-        build="lightgbm:LGBMRegressor",
-        summary="boosted trees grown leaf by leaf: the fastest of the three",
+        summary="boosted trees grown leaf by leaf: fast and strong",
         package="lightgbm",
         install="pip install lightgbm",
-        seed_argument="random_state",
-        fixed={"n_jobs": 1, "verbosity": -1, "subsample_freq": 1, "deterministic": True},
         trials=30,
-        space=Space(
-            {
-                "learning_rate": Float(0.01, 0.5, log=True),
-                "n_estimators": Int(30, 600, log=True),
-                "num_leaves": Int(4, 200, log=True),
-                "min_child_samples": Int(2, 100, log=True, at_most="train_rows"),
-                "subsample": Float(0.4, 1.0),
-                "colsample_bytree": Float(0.3, 1.0),
-                "reg_lambda": Float(1e-8, 100.0, log=True),
-                "reg_alpha": Float(1e-8, 10.0, log=True),
-            }
-        ),
-        defaults={
-            "learning_rate": 0.1,
-            "n_estimators": 100,
-            "num_leaves": 31,
-            "min_child_samples": 20,
-            "subsample": 1.0,
-            "colsample_bytree": 1.0,
-            "reg_lambda": 1e-8,
-            "reg_alpha": 1e-8,
+        forms={
+            "regression": Form(
+                build="engines.models.ensemble.lightgbm:LightGBMRegressor",
+                space=Space(_LIGHTGBM),
+                defaults=_lightgbm(0.1, 16, 5, 0.8, 0.8),
+                portfolio=(
+                    # AutoGluon's `LightGBMXT` is a first choice everywhere: random thresholds.
+                    _lightgbm(0.1, 31, 5, 0.8, 0.8, extra=True),
+                    # The defaults in smaller steps.
+                    _lightgbm(0.05, 16, 5, 0.8, 0.8),
+                    # TabRepo, LightGBM_r177.
+                    _lightgbm(0.03, 39, 3, 0.88, 0.46, l2=0.36, extra=True),
+                    # FLAML's second portfolio entry.
+                    _lightgbm(0.022, 42, 12, 1.0, 0.74, l1=3.6e-3, l2=12.0),
+                    # TD, regression.
+                    _lightgbm(0.05, 100, 3, 0.7, 1.0),
+                ),
+                cost=Cost(0.1, rows=0.6, columns=0.6),
+                seed_argument="seed",
+                columns="raw",
+                most_rows=500_000,
+                prior=1.0,
+            ),
+            "classification": Form(
+                build="engines.models.ensemble.lightgbm:LightGBMClassifier",
+                space=Space(_LIGHTGBM),
+                defaults=_lightgbm(0.1, 16, 10, 0.8, 0.8),
+                portfolio=(
+                    # AutoGluon's `LightGBMXT`.
+                    _lightgbm(0.1, 31, 5, 0.8, 0.8, extra=True),
+                    # TabRepo, LightGBM_r96: small, much randomised trees.
+                    _lightgbm(0.03, 16, 48, 1.0, 0.56, extra=True),
+                    # TD, classification.
+                    _lightgbm(0.04, 50, 40, 0.75, 1.0),
+                    # TabRepo, LightGBM_r33.
+                    _lightgbm(0.02, 68, 1, 0.96, 0.62, l1=0.16, l2=0.69),
+                ),
+                cost=Cost(0.1, rows=0.6, columns=0.8),
+                seed_argument="seed",
+                columns="raw",
+                most_rows=500_000,
+                prior=1.0,
+            ),
         },
     ),
     ModelSpec(
         name="catboost",
         family="ensemble",
-        build="catboost:CatBoostRegressor",
-        summary="boosted symmetric trees: good defaults, slower to train",
+        summary="boosted symmetric trees: good defaults, slower",
         package="catboost",
         install='pip install "hyperion-tui[boost]"',
-        seed_argument="random_seed",
-        # allow_writing_files: CatBoost would leave a folder in the working directory.
-        fixed={"thread_count": 1, "verbose": False, "allow_writing_files": False},
         trials=30,
-        space=Space(
-            {
-                "learning_rate": Float(0.01, 0.5, log=True),
-                "iterations": Int(50, 600, log=True),
-                "depth": Int(3, 9),
-                "l2_leaf_reg": Float(0.1, 100.0, log=True),
-                "random_strength": Float(1e-3, 10.0, log=True),
-                "bootstrap_type": Choice(("Bayesian", "Bernoulli")),
-                "bagging_temperature": Float(0.0, 2.0, when={"bootstrap_type": ("Bayesian",)}),
-                "subsample": Float(0.4, 1.0, when={"bootstrap_type": ("Bernoulli",)}),
-            }
-        ),
-        defaults={
-            "learning_rate": 0.1,
-            "iterations": 200,
-            "depth": 6,
-            "l2_leaf_reg": 3.0,
-            "random_strength": 1.0,
-            "bootstrap_type": "Bayesian",
-            "bagging_temperature": 1.0,
+        forms={
+            "regression": Form(
+                build="engines.models.ensemble.catboost:CatBoostRegressor",
+                space=Space(_CATBOOST),
+                defaults=_catboost(0.1, 6, 3.0, 1.0, 0.8),
+                portfolio=(
+                    # TabRepo, CatBoost_r137.
+                    _catboost(0.07, 4, 4.6, 1.0, 0.8),
+                    # TabRepo, CatBoost_r177.
+                    _catboost(0.069, 6, 2.15, 1.0, 0.8),
+                    # TD, regression.
+                    _catboost(0.09, 9, 1e-4, 1e-3, 0.9),
+                ),
+                cost=Cost(0.35, rows=0.5, columns=1.0),
+                seed_argument="seed",
+                columns="raw",
+                most_rows=200_000,
+                prior=0.95,
+            ),
+            "classification": Form(
+                build="engines.models.ensemble.catboost:CatBoostClassifier",
+                space=Space(_CATBOOST),
+                defaults=_catboost(0.1, 6, 3.0, 1.0, 0.8),
+                portfolio=(
+                    # TabRepo, CatBoost_r137.
+                    _catboost(0.07, 4, 4.6, 1.0, 0.8),
+                    # TD, classification.
+                    _catboost(0.08, 7, 1e-4, 0.8, 0.9),
+                ),
+                cost=Cost(0.5, rows=0.5, columns=1.0),
+                seed_argument="seed",
+                columns="raw",
+                most_rows=200_000,
+                prior=0.95,
+            ),
         },
     ),
 )

@@ -1,0 +1,112 @@
+"""One set of parameters on the folds of an experiment: its scores, predictions and models."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from statistics import fmean
+from typing import Any
+
+from engines.data.scoring import selection_score
+from engines.models.fit import FittedModel, Floats, FoldOutcome, Listener, Trainer
+from engines.models.learner import OutOfTime
+from engines.models.spec import Form
+
+
+class Evaluation:
+    """A trial of a declared model, fold after fold.
+
+    seconds_left: until the experiment's time is up, None without limit. A fold may take its share
+    of what is left; estimators that grow by rounds stop there, so that even a trial that is too
+    long for its time has a score, of the shorter training that it got.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        form: Form,
+        params: dict[str, Any],
+        seed: int,
+        *,
+        seconds_left: float | None = None,
+        listen: Listener | None = None,
+    ) -> None:
+        self._trainer = trainer
+        self._form = form
+        self._params = params
+        self._seed = seed
+        self._listen = listen
+        self._end = None if seconds_left is None else time.monotonic() + seconds_left
+        self.outcomes: list[FoldOutcome] = []
+
+    def scores(self) -> Iterator[float]:
+        """The score of each fold's validation rows, as soon as it is known.
+
+        Raises ScoreError for one that is not finite, OutOfTime, and what the library raises.
+        """
+        for index in range(self._trainer.folds):
+            outcome = self._trainer.fit_fold(
+                self._form,
+                self._params,
+                self._seed,
+                index,
+                deadline=self._deadline(index),
+                listen=self._listen,
+            )
+            self.outcomes.append(outcome)
+            yield outcome.score
+
+    def _deadline(self, index: int) -> float | None:
+        if self._end is None:
+            return None
+        now = time.monotonic()
+        if index and now >= self._end:
+            raise OutOfTime(f"time was up after {index} of {self._trainer.folds} folds")
+        return now + (self._end - now) / (self._trainer.folds - index)
+
+    @property
+    def value(self) -> float:
+        """The selection score, once all folds are done. Raises ScoreError if it is not finite."""
+        folds = self._trainer.data.split.folds
+        y = self._trainer.data.y
+        parts = [
+            (y[fold.valid], outcome.predicted)
+            for fold, outcome in zip(folds, self.outcomes, strict=True)
+        ]
+        return selection_score(self._trainer.metric, parts)
+
+    @property
+    def models(self) -> list[FittedModel]:
+        """The fold models."""
+        return [outcome.model for outcome in self.outcomes]
+
+    @property
+    def predictions(self) -> list[Floats]:
+        """The validation rows of each fold as its model predicts them."""
+        return [outcome.predicted for outcome in self.outcomes]
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What the record keeps of the folds done so far.
+
+        folds: scores. rows: (used, there were) of the first fold, if a cap left some out.
+        rounds: of each fold, for models that grow by rounds. cut_short: folds whose training was
+        ended by time.
+        """
+        found: dict[str, Any] = {"folds": [outcome.score for outcome in self.outcomes]}
+        used, there = self.outcomes[0].rows if self.outcomes else (0, 0)
+        if used < there:
+            found["rows"] = [used, there]
+        rounds = [outcome.rounds for outcome in self.outcomes if outcome.rounds is not None]
+        if rounds:
+            found["rounds"] = rounds
+        cut = sum(outcome.cut_short for outcome in self.outcomes)
+        if cut:
+            found["cut_short"] = cut
+        return found
+
+
+def mean_rounds(metrics: dict[str, Any]) -> int | None:
+    """The rounds that a refit on all rows gets: the mean over the folds; None without rounds."""
+    rounds = metrics.get("rounds")
+    return max(1, round(fmean(rounds))) if rounds else None
