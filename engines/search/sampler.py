@@ -8,23 +8,35 @@ when a trial was cut off between two of its parameters.
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from optuna.distributions import BaseDistribution
-from optuna.samplers import RandomSampler, TPESampler
+from optuna.samplers import TPESampler
 from optuna.samplers._tpe.sampler import _RELATIVE_PARAMS_KEY, default_gamma
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from engines.errors import BadInput, PackageMissing
 from engines.search import seen
+from engines.search.cma import ResumableCMA
 from engines.search.density import Density
+from engines.search.gaussian import ResumableGP
+from engines.search.grid import ResumableGrid
 from engines.search.history import History, NotCovered, View
+from engines.search.independent import ResumableRandom, uniform
+from engines.search.quasi import ResumableQMC
 from engines.search.seeds import derive
+from engines.search.space import Space
 
-SAMPLERS = ("tpe", "random")
+SAMPLERS = ("tpe", "random", "gp", "cmaes", "qmc", "grid")
+
+_NEEDS = {"gp": "torch", "cmaes": "cmaes"}
+"""Packages that are no part of a plain installation."""
 
 _VIEWS_KEPT = 64
 
@@ -186,7 +198,7 @@ class ResumableTPE(TPESampler):
         """One parameter by itself for a trial that sees `view`."""
         self._seed(number, name)
         if view.finished < self._n_startup_trials:
-            return _uniform(self._random_sampler, name, distribution)
+            return uniform(self._random_sampler, name, distribution)
         return self._draw(view, {name: distribution})[name]
 
     def _seed(self, number: int, what: str) -> None:
@@ -205,32 +217,6 @@ class ResumableTPE(TPESampler):
         return {name: space[name].to_external_repr(best[name]) for name in space}
 
 
-class ResumableRandom(RandomSampler):
-    """Independent uniform draws with a seed for every draw; they depend on no other trial."""
-
-    def __init__(self, seed: int) -> None:
-        super().__init__(seed=seed)
-        self._study_seed = seed
-
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        return self.draw_alone(trial.number, param_name, param_distribution)
-
-    def draw_alone(self, number: int, name: str, distribution: BaseDistribution) -> Any:
-        """One parameter of a trial."""
-        self._rng.rng.seed(derive(self._study_seed, number, name))
-        return _uniform(super(), name, distribution)
-
-    def take_seen(self, number: int | None = None) -> dict[str, Any] | None:
-        """None: nothing is looked at."""
-        return None
-
-
 def visible_params(trial: FrozenTrial) -> dict[str, Any]:
     """The parameters a trial has, and those that its sampler noted down to suggest next."""
     chunks: list[str] = []
@@ -243,11 +229,6 @@ def visible_params(trial: FrozenTrial) -> dict[str, Any]:
     return {**noted, **trial.params}
 
 
-def _uniform(sampler: Any, name: str, distribution: BaseDistribution) -> Any:
-    """What a random sampler draws; it asks nothing of the study or the trial."""
-    return sampler.sample_independent(None, None, name, distribution)
-
-
 def kept(trial: FrozenTrial) -> list[str]:
     """Parameters that a trial has and that its sampler was not asked for in this run of it.
 
@@ -257,10 +238,57 @@ def kept(trial: FrozenTrial) -> list[str]:
     return [n for n, d in trial.distributions.items() if n not in fixed and not d.single()]
 
 
-def make_sampler(name: str, seed: int) -> ResumableTPE | ResumableRandom:
-    """The sampler of a study. Raises ValueError for a name that is not in `SAMPLERS`."""
+Sampler: TypeAlias = (
+    ResumableTPE | ResumableRandom | ResumableGP | ResumableCMA | ResumableQMC | ResumableGrid
+)
+
+
+def make_sampler(name: str, seed: int, space: Space | None = None) -> Sampler:
+    """The sampler of a study.
+
+    space: the declared one, bound to the data; None for an objective of the user's own, which has
+    no grid. Raises ValueError for a name that is not in `SAMPLERS`, and for a grid without a space.
+    """
     if name == "tpe":
         return ResumableTPE(seed)
     if name == "random":
         return ResumableRandom(seed)
-    raise ValueError(f"`sampler` must be one of {', '.join(SAMPLERS)}, got {name!r}")
+    if name == "gp":
+        return ResumableGP(seed)
+    if name == "cmaes":
+        return ResumableCMA(seed, space)
+    if name == "qmc":
+        return ResumableQMC(seed, space)
+    if name != "grid":
+        raise ValueError(f"`sampler` must be one of {', '.join(SAMPLERS)}, got {name!r}")
+    if space is None:
+        raise ValueError("a grid is made from a declared space, and there is none")
+    return ResumableGrid(seed, space)
+
+
+def require_sampler(name: str, *, declared: bool = True) -> None:
+    """Raise what a person should know before an experiment with this sampler begins.
+
+    declared: whether the models declare their spaces. Raises BadInput for an unknown name and for a
+    grid of an objective of one's own, PackageMissing where a library is not installed.
+    """
+    if name not in SAMPLERS:
+        raise BadInput(f"--sampler {name}: one of {', '.join(SAMPLERS)}.")
+    if name == "grid" and not declared:
+        raise BadInput(
+            "--sampler grid makes its grid from a declared space, and an objective of your own has "
+            "none: take --sampler qmc or random."
+        )
+    package = _NEEDS.get(name)
+    if package is not None and not _is_installed(package):
+        raise PackageMissing(f"--sampler {name} needs {package}: pip install {package}")
+
+
+def _is_installed(package: str) -> bool:
+    # The variable makes packages look absent, as in the list of models.
+    if package in os.environ.get("HYPERION_HIDE_PACKAGES", "").split(","):
+        return False
+    try:
+        return importlib.util.find_spec(package) is not None
+    except (ImportError, ValueError):
+        return False

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import optuna
 import pytest
 
+from engines.errors import BadInput, PackageMissing
 from engines.search.pruner import PRUNERS, make_pruner
-from engines.search.sampler import make_sampler
+from engines.search.sampler import make_sampler, require_sampler
 from engines.search.seeds import derive, params_hash
 from engines.search.stopping import SAME_FAILURES, has_stalled, repeated_cause
 
@@ -72,8 +74,58 @@ def test_failures_repeat_only_when_the_last_ones_all_share_one_cause() -> None:
 
 
 def test_unknown_samplers_and_pruners_are_named() -> None:
-    with pytest.raises(ValueError, match="`sampler` must be one of tpe, random, got 'grid'"):
-        make_sampler("grid", 1)
-    with pytest.raises(ValueError, match="`pruner` must be one of none, median, halving, got 'x'"):
+    with pytest.raises(ValueError, match="must be one of tpe, random, gp, cmaes, qmc, grid, got"):
+        make_sampler("x", 1)
+    with pytest.raises(ValueError, match="one of racing, none, median, halving, wilcoxon, got 'x'"):
         make_pruner("x")
-    assert len({type(make_pruner(name)) for name in PRUNERS}) == len(PRUNERS)
+    kinds = {name: type(make_pruner(name)) for name in PRUNERS}
+    assert kinds["racing"] is kinds["none"]
+    assert len(set(kinds.values())) == len(PRUNERS) - 1
+
+
+def test_a_sampler_that_can_not_be_had_is_refused_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("tpe", "random", "qmc", "grid"):
+        require_sampler(name)
+    monkeypatch.setenv("HYPERION_HIDE_PACKAGES", "torch,cmaes")
+
+    with pytest.raises(PackageMissing, match=r"^--sampler gp needs torch: pip install torch$"):
+        require_sampler("gp")
+    with pytest.raises(PackageMissing, match=r"^--sampler cmaes needs cmaes: pip install cmaes$"):
+        require_sampler("cmaes")
+    with pytest.raises(BadInput, match="--sampler grid makes its grid from a declared space"):
+        require_sampler("grid", declared=False)
+    with pytest.raises(BadInput, match="--sampler x: one of tpe, random"):
+        require_sampler("x")
+
+
+def test_successive_halving_and_the_median_let_the_first_fold_pass() -> None:
+    for name in ("median", "halving"):
+        study = optuna.create_study(direction="maximize", pruner=make_pruner(name))
+        for _ in range(6):
+            trial = study.ask()
+            for fold in range(1, 5):
+                trial.report(1.0, step=fold * 100_000)
+                assert not trial.should_prune()
+            study.tell(trial, 1.0)
+        worst = study.ask()
+        worst.report(-9.0, step=50)
+        assert not worst.should_prune()
+        worst.report(-9.0, step=200_000)
+        assert worst.should_prune()
+
+
+def test_the_signed_rank_test_wants_more_than_a_few_folds() -> None:
+    study = optuna.create_study(direction="maximize", pruner=make_pruner("wilcoxon"))
+    best = study.ask()
+    for fold in range(1, 6):
+        best.report(fold / 10, step=fold)
+    study.tell(best, 0.3)
+    worse = study.ask()
+    told = []
+    for fold in range(1, 6):
+        worse.report(fold / 10 - 0.05 - fold / 100, step=fold)
+        told.append(worse.should_prune())
+
+    assert told == [False, False, False, True, True]

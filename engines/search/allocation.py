@@ -1,0 +1,260 @@
+"""Which study gets the next trial: a pure function of what the store says about them.
+
+Under a number of trials every model gets its turn. Under a time limit a worker goes where the most
+improvement per second is to be expected. Studies are arms whose *best* draw counts, not their mean
+(Cicirello and Smith 2005; for choosing among learning algorithms Hu et al. 2021, "extreme-region
+UCB", and Balef, Vernade and Eggensperger 2025, arXiv 2505.05226), priced by what a draw costs, as
+FLAML's estimated cost for improvement has it (Wang et al. 2021, section 3.2).
+
+The good end of a study's scores is taken to fall off exponentially with a scale b, which the
+differences between its best scores tell. The next of n + 1 draws is better than the n before it
+with probability 1 / (n + 1), and what it brings beyond the experiment's best, which is g above the
+study's own, is
+
+    gain = b exp(-g / b) / (n + 1).
+
+A model that was not tried yet counts as a draw of the usual scale, by its declared `prior` and by
+how much that is above the largest prior q of those that have a score:
+
+    gain = b (prior^2 + 10 max(0, prior - q)).
+
+So strong models get their first trial early, the cheap ones first, models equally near to the best
+one get equal time, and hopeless ones rest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median, median_low
+
+OVERHEAD_S = 0.02
+"""What a trial costs beside its training: nothing is free, however fast it is."""
+
+TRIFLE, TRIFLE_S = 1 / 200, 0.5
+"""Added to every price, of the time left and at most so many seconds: what costs less than that is
+chosen by its gain alone, or the cheapest model would get a dozen trials before the strong ones."""
+
+PRIOR_SCALES = 10.0
+"""By how many scales of good scores the models with priors 1 and 0 differ, or so."""
+
+LOADING_S = 0.5
+"""For a worker to import the library of a family that it has not used yet."""
+
+FAIR_SHARE = 0.4
+"""A model that was not tried yet comes last if its first trial would take more of the time left."""
+
+DEFAULT_PRIOR = 0.3
+DEFAULT_SECONDS = 1.0
+
+LEAST_SCALE = 0.5
+
+HARMONIC = {2: 1.0, 5: 1 + 1 / 2 + 1 / 3 + 1 / 4}
+"""The best of an exponential tail and the m-th best are b (1 + ... + 1 / (m - 1)) apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class StudyView:
+    """What a claim knows of a study.
+
+    is_open: whether it may get a trial; the others are what these are compared with.
+    goal: finished trials wanted, or None. finished, running, waiting: trials by state.
+    best, second, fifth: its best scores of complete trials; None where there are fewer.
+    first_s: seconds that its trial 0 took, None if it is not complete. recent_s: mean seconds of
+    its latest finished trials. loaded: whether the asking worker has imported its library.
+    weights: relative cost of each set of the portfolio. expected_s: seconds of a trial of the
+    defaults by the declared law; None for a study without a plan, which is never judged by cost.
+    """
+
+    study_id: int
+    is_open: bool = True
+    goal: int | None = None
+    finished: int = 0
+    running: int = 0
+    waiting: int = 0
+    best: float | None = None
+    second: float | None = None
+    fifth: float | None = None
+    first_s: float | None = None
+    recent_s: float | None = None
+    loaded: bool = True
+    weights: Sequence[float] = field(default=())
+    prior: float = DEFAULT_PRIOR
+    expected_s: float | None = None
+
+    @property
+    def number(self) -> int:
+        """The number that its next trial has, if it takes none from the queue."""
+        return self.finished + self.running + self.waiting
+
+
+def view_plan(plan: Mapping[str, object] | None) -> dict[str, object]:
+    """The fields of a view that a study's plan tells; see `engines.study.experiments.StudyPlan`."""
+    if plan is None:
+        return {}
+    told: dict[str, object] = {"weights": tuple(plan.get("weights") or ())}  # type: ignore[arg-type]
+    if plan.get("expected_s") is not None:
+        told["expected_s"] = plan["expected_s"]
+    if plan.get("prior") is not None:
+        told["prior"] = plan["prior"]
+    return told
+
+
+def choose(
+    studies: Sequence[StudyView], *, maximize: bool, seconds_left: float | None, workers: int
+) -> list[int]:
+    """Ids of studies in the order in which a claim tries them.
+
+    studies: all of the experiment, in its order; the open ones are named. seconds_left: of the
+    experiment's time; None without a limit, then the smallest share of the goal comes first. With
+    a limit, queued trials come first, then the largest gain per second; a study whose next trial
+    would take longer than what is left is not named, unless nothing of the experiment was ever
+    complete and nothing runs. workers: how many share the time.
+    """
+    if seconds_left is None:
+        turns = sorted(studies, key=lambda s: (_share(s), not s.loaded))
+        return [s.study_id for s in turns if s.is_open]
+    pace = machine_pace(studies)
+    sign = 1.0 if maximize else -1.0
+    usual = _usual(studies, sign)
+    bests = [sign * s.best for s in studies if s.best is not None]
+    top = max(bests, default=None)
+    fair = _fair_part(studies, workers)
+    trifle = max(OVERHEAD_S, min(TRIFLE_S, TRIFLE * seconds_left))
+    ranked: list[tuple[bool, bool, float, int]] = []
+    cheapest: tuple[float, int] | None = None
+    for place, study in enumerate(studies):
+        if not study.is_open:
+            continue
+        seconds = expected_seconds(study, pace)
+        if cheapest is None or seconds < cheapest[0]:
+            cheapest = (seconds, place)
+        judged = study.expected_s is not None
+        if judged and seconds > max(seconds_left, 0.0):
+            continue
+        untried = judged and not study.finished and not study.running
+        dear = untried and top is not None and seconds > fair * seconds_left
+        price = seconds + trifle + (0.0 if study.loaded else LOADING_S)
+        gain = _gain(study, top, usual, sign)
+        ranked.append((not study.waiting, dear, -gain / price, place))
+    busy = any(s.running for s in studies)
+    if not ranked and cheapest and top is None and not busy and seconds_left > 0:
+        return [studies[cheapest[1]].study_id]
+    return [studies[place].study_id for *_, place in sorted(ranked)]
+
+
+def takes_portfolio(
+    study: StudyView, studies: Sequence[StudyView], seconds_left: float | None
+) -> bool:
+    """Whether the next new trial of a study is the next set of its portfolio.
+
+    Not if there is none left, or if it would take longer than the time that is left; the defaults
+    are always taken.
+    """
+    number = study.number
+    if number >= len(study.weights):
+        return False
+    if seconds_left is None or number == 0 or study.expected_s is None:
+        return True
+    return _set_seconds(study, machine_pace(studies)) <= seconds_left
+
+
+def machine_pace(studies: Sequence[StudyView]) -> float:
+    """How much longer trials take here than the declared laws say; 1 before anything finished."""
+    ratios = [s.first_s / s.expected_s for s in studies if s.first_s and s.expected_s]
+    return median(ratios) if ratios else 1.0
+
+
+def expected_seconds(study: StudyView, pace: float) -> float:
+    """Seconds that the next trial of a study is expected to take."""
+    known = [s for s in (study.recent_s, study.first_s) if s is not None]
+    if study.number < len(study.weights) and study.expected_s is not None:
+        portfolio = _set_seconds(study, pace)
+        # Too dear a set is passed over, and something usual taken in its place.
+        return min([portfolio, *known]) if study.number else portfolio
+    if known:
+        return known[0]
+    return DEFAULT_SECONDS if study.expected_s is None else study.expected_s * pace
+
+
+def _set_seconds(study: StudyView, pace: float) -> float:
+    assert study.expected_s is not None
+    defaults = study.first_s if study.first_s is not None else study.expected_s * pace
+    return defaults * study.weights[study.number]
+
+
+def _share(study: StudyView) -> float:
+    started = float(study.finished + study.running)
+    return started / study.goal if study.goal else started
+
+
+def _fair_part(studies: Sequence[StudyView], workers: int) -> float:
+    """The part of the time left that a first trial may take; all of it if nothing else is there.
+
+    A worker that goes away for long leaves the others at work: with several the part is larger.
+    """
+    if sum(s.is_open for s in studies) < 2:
+        return 1.0
+    return min(0.9, FAIR_SHARE * (1.0 if workers < 2 else 1.5))
+
+
+def _gain(study: StudyView, top: float | None, usual: _Usual, sign: float) -> float:
+    """The improvement of the experiment's best score that one more trial is expected to bring."""
+    draws = study.finished + study.running
+    if study.best is None or top is None:
+        # What runs may be its first score: until it is there, others first. What failed, failed.
+        above = max(0.0, study.prior - usual.prior)
+        return usual.scale * (study.prior**2 + PRIOR_SCALES * above) / (1 + draws) ** 2
+    scale = _scale(study, usual)
+    return scale * math.exp(-(top - sign * study.best) / scale) / (1 + draws)
+
+
+def _scale(study: StudyView, usual: _Usual) -> float:
+    """The scale of a study's good scores.
+
+    Its own, drawn towards the usual one while few trials tell it; never more than the models are
+    apart, or twice the usual: the distance to a very bad score says little about the good ones.
+    """
+    own, scores = _own_scale(study)
+    if own is None:
+        return usual.scale
+    count = max(scores, study.finished)
+    return (min(own, usual.spread) * (count - 1) + usual.scale) / count
+
+
+def _own_scale(study: StudyView) -> tuple[float | None, int]:
+    if study.best is None:
+        return None, 0
+    for count, other in ((5, study.fifth), (2, study.second)):
+        if other is not None:
+            return abs(study.best - other) / HARMONIC[count], count
+    return None, 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Usual:
+    """What is usual among the studies: the scale of good scores, and how far models are apart.
+
+    prior: the largest of those that have a score; 0 before there is one.
+    """
+
+    scale: float
+    spread: float
+    prior: float
+
+
+def _usual(studies: Sequence[StudyView], sign: float) -> _Usual:
+    """The middle one of the studies' own scales, and the best model's lead on the middle one.
+
+    The scale of a study shrinks as it is searched; that of one that was not searched yet is at
+    least half the lead.
+    """
+    own = [scale for s in studies if (scale := _own_scale(s)[0])]
+    bests = [s.best for s in studies if s.best is not None]
+    middle = median(bests) if bests else 0.0
+    lead = max((sign * (best - middle) for best in bests), default=0.0)
+    least = LEAST_SCALE * lead or (abs(middle) / 20 or 1.0) * (not own)
+    scale = max(median_low(own), least) if own else least
+    prior = max((s.prior for s in studies if s.best is not None), default=0.0)
+    return _Usual(scale, max(lead, 2 * scale) if lead else math.inf, prior)
