@@ -3,4 +3,21 @@
 Importing this package loads nothing heavy; every sub-package is imported where it is used.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engines.optimizer import HyperparameterOptimizer
+
+__all__ = ["HyperparameterOptimizer", "__version__"]
 __version__ = "0.1.0"
+
+_LAZY = {"HyperparameterOptimizer": "engines.optimizer"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

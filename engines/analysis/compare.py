@@ -6,19 +6,24 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engines.study.records import Baseline, Experiment, Study
+from engines.study.records import Baseline, Ensemble, Experiment, Study
 
 Pair = tuple[Experiment, Study]
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Studies that answer the same question: same data, split, task and metric."""
+    """Studies that answer the same question: same data, split, task and metric.
+
+    ensembles: those of the studies' experiments that have a score, best first. They are made of
+    the studies, so they are shown beside them and never ranked among them.
+    """
 
     question: str
     maximize: bool
     rows: tuple[Pair, ...]
     baselines: tuple[Baseline, ...]
+    ensembles: tuple[tuple[Experiment, Ensemble], ...] = ()
 
 
 def group_comparable(pairs: Sequence[Pair]) -> list[Group]:
@@ -48,6 +53,7 @@ def _identity(experiment: Experiment) -> dict[str, Any]:
     return {
         "data": data.sha256 if data else (objective.get("sha256"), objective.get("function")),
         "target": data.target if data else None,
+        "groups": data.group_column if data else None,
         "task": experiment.task,
         "metric": experiment.metric,
         "split": tuple(sorted(split.items())),
@@ -72,19 +78,31 @@ def _group(pairs: list[Pair]) -> Group:
                 key=lambda b: (b.selection_score is None, sign * (b.selection_score or 0.0)),
             )
         ),
+        ensembles=_ensembles([e for e, _ in pairs], sign),
     )
 
 
+def _ensembles(
+    experiments: Sequence[Experiment], sign: float
+) -> tuple[tuple[Experiment, Ensemble], ...]:
+    known = {e.experiment_id: e for e in experiments}.values()
+    made = [(e, e.ensemble) for e in known if e.ensemble is not None]
+    scored = [(e, one) for e, one in made if one.selection_score is not None]
+    return tuple(sorted(scored, key=lambda pair: sign * (pair[1].selection_score or 0.0)))
+
+
 def describe_question(experiment: Experiment) -> str:
-    """What an experiment asks, in a few words: data, target, metric, split, seed."""
+    """What an experiment asks, in a few words: data, target, groups, metric, split, seed."""
     if experiment.dataset is None:
         reference = (experiment.objective or {}).get("reference", "objective")
         return f"{reference}, {experiment.metric}, seed {experiment.seed}"
     data = experiment.dataset
     split = experiment.split or {}
+    groups = f", groups by {data.group_column}" if data.group_column else ""
     return (
-        f"{data.name} ({data.rows} x {data.columns}, {data.sha256[:8]}), target {data.target}, "
-        f"{experiment.metric}, {split.get('folds')} {split.get('kind')}, seed {experiment.seed}"
+        f"{data.name} ({data.rows} x {data.columns}, {data.sha256[:8]}), target {data.target}"
+        f"{groups}, {experiment.metric}, {split.get('folds')} {split.get('kind')}, "
+        f"seed {experiment.seed}"
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from engines.analysis.compare import Group, changed_parameters, gap
 from engines.errors import BadInput
-from engines.study.records import Experiment, Study, Trial
+from engines.study.records import Baseline, Ensemble, Evidence, Experiment, Study, Trial
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\0")
 
@@ -27,7 +27,10 @@ def comparison_rows(
     *,
     only_changed: bool = False,
 ) -> list[dict[str, Any]]:
-    """One row a study and one a baseline, best first within each group that may be ranked."""
+    """One row a study, an ensemble and a baseline; studies best first within each question.
+
+    kind: `study`, `ensemble` or `baseline`; only studies have a rank.
+    """
     rows: list[dict[str, Any]] = []
     for number, group in enumerate(groups, start=1):
         params = [params_of(study) for _, study in group.rows]
@@ -37,19 +40,59 @@ def comparison_rows(
         ):
             kept = {k: v for k, v in own.items() if shown is None or k in shown}
             rows.append(_study_row(number, rank, experiment, study, kept, group.maximize))
+        rows += [_ensemble_row(number, e, one, group.maximize) for e, one in group.ensembles]
         experiment = group.rows[0][0]
-        rows += [
-            {
-                **_question_columns(number, experiment),
-                "rank": None,
-                "model": baseline.name,
-                "family": "baseline",
-                "selection_score": baseline.selection_score,
-                "held_out_score": baseline.held_out_score,
-            }
-            for baseline in group.baselines
-        ]
+        rows += [_baseline_row(number, experiment, b, group.maximize) for b in group.baselines]
     return rows
+
+
+def _ensemble_row(
+    group: int, experiment: Experiment, ensemble: Ensemble, maximize: bool
+) -> dict[str, Any]:
+    scores = (ensemble.selection_score, ensemble.held_out_score)
+    members = (f"{m['study']}#{m['number']} {m['weight']:.3g}" for m in ensemble.members)
+    return {
+        **_question_columns(group, experiment),
+        "rank": None,
+        "kind": "ensemble",
+        "model": "ensemble",
+        "selection_score": scores[0],
+        "held_out_score": scores[1],
+        "gap": gap(*scores, maximize),
+        **_evidence_columns(ensemble.evidence),
+        "members": "; ".join(members),
+    }
+
+
+def _baseline_row(
+    group: int, experiment: Experiment, baseline: Baseline, maximize: bool
+) -> dict[str, Any]:
+    scores = (baseline.selection_score, baseline.held_out_score)
+    return {
+        **_question_columns(group, experiment),
+        "rank": None,
+        "kind": "baseline",
+        "model": baseline.name,
+        "family": "baseline",
+        "selection_score": scores[0],
+        "held_out_score": scores[1],
+        "gap": gap(*scores, maximize),
+    }
+
+
+def _evidence_columns(evidence: Evidence | None) -> dict[str, Any]:
+    """The bounds of both 95 % intervals, and the baseline with the odds of luck against it."""
+    found = evidence or Evidence()
+    selection = found.selection_interval or (None, None)
+    held_out = found.held_out_interval or (None, None)
+    return {
+        "selection_low": selection[0],
+        "selection_high": selection[1],
+        "held_out_low": held_out[0],
+        "held_out_high": held_out[1],
+        "baseline": found.baseline,
+        "p_beats_baseline": found.p,
+    }
 
 
 def _question_columns(group: int, experiment: Experiment) -> dict[str, Any]:
@@ -60,6 +103,7 @@ def _question_columns(group: int, experiment: Experiment) -> dict[str, Any]:
         "data": data.name if data else None,
         "data_sha256": data.sha256 if data else None,
         "target": data.target if data else None,
+        "group_column": data.group_column if data else None,
         "metric": experiment.metric,
         "direction": "maximize" if experiment.maximize else "minimize",
         "seed": experiment.seed,
@@ -75,9 +119,11 @@ def _study_row(
     maximize: bool,
 ) -> dict[str, Any]:
     best = study.best
+    used, there = study.rows or (None, None)
     return {
         **_question_columns(group, experiment),
         "rank": rank if best else None,
+        "kind": "study",
         "study": study.name,
         "model": study.model,
         "family": study.family,
@@ -85,6 +131,9 @@ def _study_row(
         "selection_score": best.selection_score if best else None,
         "held_out_score": best.held_out_score if best else None,
         "gap": gap(best.selection_score, best.held_out_score, maximize) if best else None,
+        **_evidence_columns(study.evidence),
+        "rows_used": used,
+        "rows_there": there,
         "best_number": best.number if best else None,
         "complete": study.counts.complete,
         "failed": study.counts.failed,

@@ -17,9 +17,15 @@ from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.trial import FrozenTrial, TrialState
 
 from engines.search import seen
+from engines.search.cma import ResumableCMA
+from engines.search.gaussian import ResumableGP
+from engines.search.grid import ResumableGrid, takes_no_point
 from engines.search.history import History, NotCovered, View
-from engines.search.sampler import ResumableRandom, ResumableTPE, make_sampler, visible_params
+from engines.search.independent import ResumableRandom
+from engines.search.quasi import ResumableQMC
+from engines.search.sampler import ResumableTPE, make_sampler, visible_params
 from engines.search.seeds import derive
+from engines.search.space import Space
 from engines.study.records import Experiment, Study
 from engines.study.versions import library_versions
 
@@ -46,10 +52,18 @@ class Replay:
 
 
 def replay_study(
-    experiment: Experiment, study: Study, rows: Sequence[Mapping[str, Any]]
+    experiment: Experiment,
+    study: Study,
+    rows: Sequence[Mapping[str, Any]],
+    space: Space | None = None,
 ) -> dict[int, Replay]:
-    """Every finished trial of `study` by number. rows: what `Reader.history` answers."""
-    player = _Player(experiment, study, rows)
+    """Every finished trial of `study` by number. rows: what `Reader.history` answers.
+
+    space: the declared one, which qmc and grid draw from; without it theirs are unknown. What tpe,
+    random and cmaes suggested can always be computed again, what gp suggested never: its fits
+    differ in the last bits from machine to machine.
+    """
+    player = _Player(experiment, study, rows, space)
     return {row["number"]: player.play(row) for row in rows if row["state"] in _FINISHED}
 
 
@@ -58,9 +72,17 @@ _FINISHED = ("COMPLETE", "PRUNED", "FAIL")
 
 class _Player:
     def __init__(
-        self, experiment: Experiment, study: Study, rows: Sequence[Mapping[str, Any]]
+        self,
+        experiment: Experiment,
+        study: Study,
+        rows: Sequence[Mapping[str, Any]],
+        space: Space | None,
     ) -> None:
-        self._sampler = make_sampler(experiment.sampler, derive(experiment.seed, study.model))
+        seed = derive(experiment.seed, study.model)
+        lost = experiment.sampler == "grid" and space is None
+        self._sampler = None if lost else make_sampler(experiment.sampler, seed, space)
+        self._random = ResumableRandom(seed)
+        self._maximize = experiment.maximize
         self._changed = _changed_versions(experiment.versions)
         self._trials = {row["number"]: _frozen(row) for row in rows}
         self._params = {number: visible_params(trial) for number, trial in self._trials.items()}
@@ -104,6 +126,8 @@ class _Player:
                 name: self._sampler.draw_alone(trial.number, name, distribution)
                 for name, distribution in wanted.items()
             }
+        if not isinstance(self._sampler, ResumableTPE):
+            return self._draw_otherwise(trial, wanted, row)
         view = self._view(trial, row)
         together = self._sampler.draw_together(view, trial.number, view.space())
         again: dict[str, Any] = {}
@@ -116,6 +140,35 @@ class _Player:
             else:
                 again[name] = self._sampler.draw_alone(view, trial.number, name, distribution)
         return again
+
+    def _draw_otherwise(
+        self, trial: FrozenTrial, wanted: Mapping[str, BaseDistribution], row: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """What a sampler suggests that looks at no more than its own notes."""
+        if row["worker_id"] is None:
+            raise seen.NoRecord("not written by a worker of Hyperion")
+        if row["retry_of"] is not None:
+            raise seen.NoRecord(f"trial {row['retry_of']} tried again")
+        sampler, number = self._sampler, trial.number
+        if isinstance(sampler, ResumableGP):
+            raise seen.NoRecord("a Gaussian process is not fitted alike, bit for bit, elsewhere")
+        if isinstance(sampler, ResumableCMA):
+            try:
+                found = sampler.again(trial, list(self._trials.values()), self._maximize) or {}
+            except KeyError as error:
+                raise seen.NoRecord(f"what it builds on is lost: {error.args[0]}") from error
+        elif isinstance(sampler, ResumableQMC) and sampler.is_declared:
+            found = sampler.draw(number)
+        elif isinstance(sampler, ResumableGrid):
+            earlier = (t for n, t in self._trials.items() if n < number)
+            found = sampler.draw(number, sum(takes_no_point(t.system_attrs) for t in earlier))
+        else:
+            raise seen.NoRecord("the space that it was drawn from is not known here")
+        alone = self._random
+        return {
+            name: found[name] if name in found else alone.draw_alone(number, name, distribution)
+            for name, distribution in wanted.items()
+        }
 
     def _view(self, trial: FrozenTrial, row: Mapping[str, Any]) -> View:
         """What the trial saw, put together from its record and the rows of today."""

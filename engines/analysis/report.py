@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from engines.study.records import Baseline, Experiment, Study, Trial
+from engines.study.records import (
+    Baseline,
+    Ensemble,
+    Evidence,
+    Experiment,
+    Study,
+    Trial,
+    TrialDetail,
+)
+
+BEATS = 0.01
+"""A lead over the baseline on held-out rows counts when luck alone gives it less often."""
 
 ParamsOf = Callable[[Study], dict[str, Any]]
 
@@ -28,6 +39,8 @@ def experiment_document(experiment: Experiment, params_of: ParamsOf | None) -> d
             "columns": data.columns if data else None,
             "target": data.target if data else None,
             "time_column": data.time_column if data else None,
+            "group_column": data.group_column if data else None,
+            "classes": list(data.classes) if data else [],
         },
         "objective": experiment.objective,
         "split": experiment.split,
@@ -39,7 +52,9 @@ def experiment_document(experiment: Experiment, params_of: ParamsOf | None) -> d
         "eta_s": experiment.eta_s,
         "studies": [_study_document(study, params_of) for study in experiment.ranked],
         "baselines": [_baseline_document(baseline) for baseline in experiment.baselines],
-        "ensemble": None,
+        "ensemble": _ensemble_document(experiment.ensemble),
+        "ensemble_note": experiment.ensemble.note if experiment.ensemble else None,
+        "left_out": dict(experiment.left_out),
         "verdict": verdict(experiment),
     }
 
@@ -70,8 +85,32 @@ def _study_document(study: Study, params_of: ParamsOf | None) -> dict[str, Any]:
             "goal": counts.goal,
         },
         "best": best,
+        "evidence": _evidence_document(study.evidence),
+        "rows": list(study.rows) if study.rows else None,
         "held_out_openings": study.openings,
         "seconds": study.train_s,
+    }
+
+
+def _evidence_document(evidence: Evidence | None) -> dict[str, Any] | None:
+    if evidence is None:
+        return None
+    return {
+        "selection_interval": evidence.selection_interval,
+        "held_out_interval": evidence.held_out_interval,
+        "baseline": evidence.baseline,
+        "p_beats_baseline": evidence.p,
+    }
+
+
+def _ensemble_document(ensemble: Ensemble | None) -> dict[str, Any] | None:
+    if ensemble is None or ensemble.selection_score is None:
+        return None
+    return {
+        "selection_score": ensemble.selection_score,
+        "held_out_score": ensemble.held_out_score,
+        "members": list(ensemble.members),
+        "evidence": _evidence_document(ensemble.evidence),
     }
 
 
@@ -101,6 +140,19 @@ def trial_document(trial: Trial) -> dict[str, Any]:
     }
 
 
+def trial_detail_document(detail: TrialDetail) -> dict[str, Any]:
+    """All that is known of a trial: what `trial_document` tells, its folds, rounds and reports."""
+    return {
+        **trial_document(detail.trial),
+        "metrics": detail.metrics,
+        "reports": [list(report) for report in detail.reports],
+        "peak_memory_mib": detail.peak_memory_mib,
+        "requeues": detail.requeues,
+        "same_cause": detail.same_cause,
+        "traceback": detail.traceback,
+    }
+
+
 def best_baseline(experiment: Experiment) -> Baseline | None:
     """The baseline with the best selection score."""
     scored = [b for b in experiment.baselines if b.selection_score is not None]
@@ -124,8 +176,20 @@ def verdict(experiment: Experiment) -> str:
                 f"{leader.model} {score:.4g}."
             )
         compared = f"; the best baseline ({baseline.name}) has {rival:.4g}"
+    evidence = leader.evidence
+    if evidence is not None and evidence.p is not None and evidence.p >= BEATS:
+        return (
+            f"No model beats the baseline: the lead of {leader.model} over {evidence.baseline} on "
+            f"held-out data may be luck (p = {evidence.p:.2g})."
+        )
     over = "so far leads" if experiment.state in ("running", "pausing", "paused") else "leads"
     held_out = ""
     if leader.best.held_out_score is not None:
         held_out = f", {leader.best.held_out_score:.4g} on held-out data"
+        if evidence is not None and evidence.p is not None:
+            held_out += f" (better than {evidence.baseline}: p {_p(evidence.p)})"
     return f"{leader.model} {over} with {metric} {score:.4g} in selection{held_out}{compared}."
+
+
+def _p(p: float) -> str:
+    return f"= {p:.2g}" if p >= 0.001 else "< 0.001"

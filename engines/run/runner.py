@@ -35,6 +35,9 @@ from engines.study.supervision import DEATHS
 
 TICK_S = 0.1
 TIME_EVERY_S = 1.0
+GRACE_S = 2.0
+"""Models that watch the clock stop by themselves when time is up, and then have to be scored."""
+
 SLOW_S = 1.0
 ORPHANS_EVERY_S = 0.5
 LOGS_EVERY_S = 3600.0
@@ -60,6 +63,7 @@ class Runner:
         self.deaths = Deaths(location, experiment_id)
         self.mark = tree.mark_of(location.side, experiment_id)
         self.begun = False
+        self.over: tuple[float, float | None] = 0.0, None
         self.boot = boot_id()
         self.accounted = self.slow_at = self.orphans_at = boot_seconds()
         self.logs_at = self.hire_after = 0.0
@@ -135,6 +139,7 @@ class Runner:
         self.watch(facts, now)
         ledger.attempt(lambda: self.freeze(facts, now))
         ledger.attempt(lambda: self.account(facts, now))
+        self.end_late(facts, now)
         if facts.failed:
             self.kill_all()
         else:
@@ -435,7 +440,16 @@ class Runner:
                 ended = supervision.end_by_time(connection, self.experiment_id, limit)
         self.accounted = now
         if ended:
-            self.kill_all()
+            self.over = now, limit
+
+    def end_late(self, facts: Facts, now: float) -> None:
+        """Kill what still trains when time has been up for a while; it goes back to the queue."""
+        since, limit = self.over
+        if limit is None or limit != facts.time_limit_s or now - since < GRACE_S:
+            return
+        for hand in self.hands.values():
+            if hand.trial is not None and hand.since <= since and not hand.killed:
+                hand.kill(None)
 
     def watch_space(self) -> None:
         """Stop hiring before the disk is full, and go on by itself when there is room again."""

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from engines.data.scoring import find_metric
+from engines.data.scoring import default_metric, find_metric
 from engines.errors import BadInput, StoreUnavailable
 from engines.models import catalogue
-from engines.models.spec import ModelSpec
+from engines.models.spec import TASKS, Facts, ModelSpec
 from engines.run import objective
-from engines.run.capacity import default_workers
+from engines.run.capacity import default_workers, free_memory_mib
 from engines.search.pruner import PRUNERS
-from engines.search.sampler import SAMPLERS
+from engines.search.sampler import require_sampler
 from engines.study.experiments import (
     DatasetPlan,
     ExperimentPlan,
@@ -24,7 +25,10 @@ from engines.study.experiments import (
 from engines.study.location import Location
 from engines.study.store import open_storage
 
-TASKS = ("regression",)
+if TYPE_CHECKING:
+    # pandas comes with it, which only an experiment with data has to wait for.
+    from engines.data.datasets import Dataset
+
 DEFAULT_SEED = 42
 DEFAULT_TRIALS = 20
 
@@ -33,13 +37,18 @@ DEFAULT_TRIALS = 20
 class Request:
     """What a person asked for. None: not said, so a default or the data decides.
 
-    time_s, trial_time_s: seconds. trial_memory_mib: MiB. trials: finished trials a study.
+    sample: learn from so many rows, drawn at random. time_s, trial_time_s: seconds.
+    trial_memory_mib: MiB. trials: finished trials a study. pruner: without a word, racing for
+    declared models and none for objectives. tell: called with a line about what takes memory or
+    time before it begins.
     """
 
     selectors: tuple[str, ...]
     data: str | None = None
     target: str | None = None
     time_column: str | None = None
+    groups: str | None = None
+    sample: int | None = None
     task: str | None = None
     trials: int | None = None
     time_s: float | None = None
@@ -48,19 +57,21 @@ class Request:
     metric: str | None = None
     name: str | None = None
     sampler: str = "tpe"
-    pruner: str = "none"
+    pruner: str | None = None
     patience: int | None = None
     min_improvement: float | None = None
     trial_time_s: float | None = None
     trial_memory_mib: float | None = None
+    tell: Callable[[str], None] | None = None
 
 
-def create(location: Location, request: Request) -> int:
+def create(location: Location, request: Request, dataset: Dataset | None = None) -> int:
     """Create the experiment (or extend the one of that name); returns its id. Starts nothing.
 
-    Raises BadInput, PackageMissing, NotComparable or StoreUnavailable, with nothing written.
+    dataset: rows that are in memory already, in the place of `request.data`. Raises BadInput,
+    PackageMissing, NotComparable or StoreUnavailable, with nothing written.
     """
-    plan = _plan(request)
+    plan = _plan(request, dataset)
     storage = open_storage(location)
     try:
         return create_or_extend(storage, plan)
@@ -74,16 +85,16 @@ def create(location: Location, request: Request) -> int:
         storage.close()
 
 
-def _plan(request: Request) -> ExperimentPlan:
+def _plan(request: Request, dataset: Dataset | None) -> ExperimentPlan:
     _check_words(request)
     if any(objective.is_objective(word) for word in request.selectors):
         return _custom_plan(request)
     specs = catalogue.select(request.selectors)
-    if request.data is None:
+    if request.data is None and dataset is None:
         raise BadInput(
             "Which data? Name a file or a bundled set with --data; see `hyperion-tui data list`."
         )
-    return _data_plan(request, specs)
+    return _data_plan(request, specs, dataset)
 
 
 def _check_words(request: Request) -> None:
@@ -93,9 +104,9 @@ def _check_words(request: Request) -> None:
         raise BadInput(
             f"--task {request.task} is not available in this version: {' or '.join(TASKS)} is."
         )
-    if request.sampler not in SAMPLERS:
-        raise BadInput(f"--sampler {request.sampler}: one of {', '.join(SAMPLERS)}.")
-    if request.pruner not in PRUNERS:
+    declared = not any(objective.is_objective(word) for word in request.selectors)
+    require_sampler(request.sampler, declared=declared)
+    if request.pruner is not None and request.pruner not in PRUNERS:
         raise BadInput(f"--pruner {request.pruner}: one of {', '.join(PRUNERS)}.")
 
 
@@ -104,7 +115,6 @@ def _common(request: Request) -> dict[str, Any]:
         "name": request.name,
         "seed": DEFAULT_SEED if request.seed is None else request.seed,
         "sampler": request.sampler,
-        "pruner": request.pruner,
         "workers": request.workers,
         "default_workers": default_workers(),
         "patience": request.patience,
@@ -138,7 +148,7 @@ def _custom_plan(request: Request) -> ExperimentPlan:
         family=objective.FAMILY,
         goal=_goal(request, DEFAULT_TRIALS),
         space=None,
-        defaults=None,
+        plan=None,
     )
     return ExperimentPlan(
         task="objective",
@@ -148,25 +158,46 @@ def _custom_plan(request: Request) -> ExperimentPlan:
         maximize=maximize,
         split=None,
         studies=(study,),
+        pruner=_objective_pruner(request),
         **_common(request),
     )
 
 
-def _data_plan(request: Request, specs: list[ModelSpec]) -> ExperimentPlan:
+def _objective_pruner(request: Request) -> str:
+    """Folds race; an objective of the user's own has none, so its reports are left to Optuna."""
+    if request.pruner == "racing":
+        raise BadInput(
+            "--pruner racing compares folds, which an objective of your own does not have: "
+            "take median, halving, wilcoxon or none."
+        )
+    return request.pruner or "none"
+
+
+def _data_plan(request: Request, specs: list[ModelSpec], dataset: Dataset | None) -> ExperimentPlan:
     # pandas and NumPy: 0.4 s that only an experiment with data has to wait for.
     from engines.data.datasets import load
+    from engines.data.facts import check_metric, data_facts
+    from engines.data.memory import Room
     from engines.data.snapshot import write_snapshot
-    from engines.data.splits import make_split
+    from engines.data.splits import split_dataset
 
-    metric = find_metric(request.metric or "r2")
-    assert request.data is not None
-    dataset = load(request.data, target=request.target, time_column=request.time_column)
+    if dataset is None:
+        assert request.data is not None
+        dataset = load(
+            request.data,
+            target=request.target,
+            time_column=request.time_column,
+            task=request.task,
+            groups=request.groups,
+            sample_rows=request.sample,
+            room=Room(int(free_memory_mib() * 2**20), request.tell),
+        )
+    metric = find_metric(request.metric or default_metric(dataset.task), dataset.task)
     common = _common(request)
-    split = make_split(dataset.rows, ordered=dataset.ordered, seed=common["seed"])
-    facts = {
-        "train_rows": min(len(fold.train) for fold in split.folds),
-        "columns": len(dataset.features),
-    }
+    split = split_dataset(dataset, common["seed"])
+    check_metric(metric, dataset, split)
+    facts = {**data_facts(dataset, split), "folds": len(split.folds)}
+    specs, left_out = _usable(request, specs, dataset.task, facts)
     plan = DatasetPlan(
         sha256=dataset.sha256,
         name=_as_text(dataset.name),
@@ -175,19 +206,46 @@ def _data_plan(request: Request, specs: list[ModelSpec]) -> ExperimentPlan:
         columns=len(dataset.features),
         target=dataset.target,
         time_column=dataset.time_column,
+        group_column=dataset.group_column,
+        classes=dataset.classes,
         notices=dataset.notices,
         write=partial(write_snapshot, dataset=dataset, split=split),
     )
     return ExperimentPlan(
-        task="regression",
+        task=dataset.task,
         dataset=plan,
         objective=None,
         metric=metric.name,
         maximize=metric.maximize,
         split=split.describe(),
-        studies=tuple(_study_plan(request, spec, facts) for spec in specs),
+        studies=tuple(_study_plan(request, spec, dataset.task, facts) for spec in specs),
+        pruner=request.pruner or "racing",
+        facts=facts,
+        left_out=left_out,
         **common,
     )
+
+
+def _usable(
+    request: Request, specs: list[ModelSpec], task: str, facts: Facts
+) -> tuple[list[ModelSpec], dict[str, str]]:
+    """(models that can do this task on these data, why the others can't).
+
+    Raises BadInput for a model that was named by itself, or if none is left.
+    """
+    reasons = {spec.name: spec.reason_unfit(task, facts) for spec in specs}
+    left_out = {name: reason for name, reason in reasons.items() if reason is not None}
+    for word in request.selectors:
+        if catalogue.is_group(word):
+            continue
+        name = catalogue.find(word).name
+        if name in left_out:
+            raise BadInput(f"{name} can't be used here: {left_out[name]}.")
+    usable = [spec for spec in specs if spec.name not in left_out]
+    if not usable:
+        name, reason = next(iter(left_out.items()))
+        raise BadInput(f"None of these models can be used here: {name}: {reason}.")
+    return usable, left_out
 
 
 def _as_text(name: str) -> str:
@@ -195,12 +253,29 @@ def _as_text(name: str) -> str:
     return name.encode(errors="replace").decode()
 
 
-def _study_plan(request: Request, spec: ModelSpec, facts: dict[str, int]) -> StudyPlan:
-    space = spec.space.bind(facts)
+def _study_plan(request: Request, spec: ModelSpec, task: str, facts: Facts) -> StudyPlan:
+    form = spec.form(task)
+    space = form.space.bind(facts)
+    portfolio: list[dict[str, Any]] = []
+    weights: list[float] = []
+    for params, weight in form.weighed:
+        clipped = space.clip(params)
+        if clipped not in portfolio:
+            portfolio.append(clipped)
+            weights.append(weight)
+    there = facts["train_rows"]
+    used = min(there, form.most_rows or there)
+    plan = {
+        "portfolio": portfolio,
+        "weights": weights,
+        "prior": form.prior,
+        "expected_s": form.cost.of(used, facts["wide_columns"]) * facts["folds"],
+        "rows": [used, there],
+    }
     return StudyPlan(
         model=spec.name,
         family=spec.family,
         goal=_goal(request, spec.trials),
         space=space,
-        defaults=space.clip(spec.defaults),
+        plan=plan,
     )

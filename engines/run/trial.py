@@ -12,7 +12,7 @@ import math
 import os
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Protocol
@@ -22,13 +22,15 @@ from optuna.trial import TrialState
 
 from engines.data.scoring import finite
 from engines.errors import StoreUnavailable, one_line
+from engines.models.learner import OutOfTime
 from engines.run import checkpoints
 from engines.run.process import frozen_s, peak_memory_mib
 from engines.search.pruner import make_pruner
+from engines.search.racing import is_behind
 from engines.search.sampler import make_sampler
 from engines.search.seeds import derive, params_hash
 from engines.search.space import Space
-from engines.study import supervision
+from engines.study import supervision, trial_rows
 from engines.study.claims import Job, find_same
 from engines.study.database import PATIENCE_S, PAUSE_S
 from engines.study.outlook import Held
@@ -37,8 +39,34 @@ from engines.study.storage import Ending, HyperionStorage, TrialInterrupted, Tri
 
 TRACEBACK_CHARACTERS = 4000
 
-FoldScorer = Callable[[dict[str, Any], int], Any]
-"""(parameters, seed) -> an iterator of fold scores."""
+STEPS_PER_FOLD = 100_000
+"""A report of round r in fold k has the step k * this + r: equal steps are comparable."""
+
+RIVALS = 100
+"""So many of the best complete trials say how far apart two trials are by chance."""
+
+
+class Evaluation(Protocol):
+    """A trial of a declared model, see `engines.models.evaluation`."""
+
+    def scores(self) -> Iterator[float]:
+        """The score of each fold."""
+
+    @property
+    def value(self) -> float:
+        """The selection score."""
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What the record keeps."""
+
+
+Listener = Callable[[int, int, float], None]
+Evaluator = Callable[[dict[str, Any], int, Listener | None], Evaluation]
+"""(parameters, seed, who hears of rounds) -> what scores them."""
+
+Keeper = Callable[[int, float, Any], None]
+"""(number, value, evaluation): called with a finished trial before its end is recorded."""
 
 
 class StudyHandle:
@@ -51,10 +79,10 @@ class StudyHandle:
         self.study_id = job.study_id
         self.seed = derive(seed, job.model)
         self.space = Space.from_json(job.space) if job.space is not None else None
-        self.sampler = make_sampler(sampler, self.seed)
+        self.sampler = make_sampler(sampler, self.seed, self.space)
         self._storage = storage
         self._pruner = make_pruner(pruner)
-        self.prunes = pruner != "none"
+        self.pruner = pruner
 
     def study(self) -> optuna.Study:
         """A study object for one trial; a new one each time, because it caches its trials."""
@@ -85,7 +113,11 @@ class _Reporter(Protocol):
 
 
 def run_model_trial(
-    storage: HyperionStorage, handle: StudyHandle, job: Job, score_folds: FoldScorer
+    storage: HyperionStorage,
+    handle: StudyHandle,
+    job: Job,
+    evaluator: Evaluator,
+    keep: Keeper,
 ) -> TrialState:
     """Run a claimed trial of a declared model to its end; returns the state it ended in."""
     space = handle.space
@@ -104,17 +136,55 @@ def run_model_trial(
         if same is not None:
             attempt.served_from, value = same
             return value
-        folds: list[float] = []
-        for score in score_folds(params, attempt.seed):
-            folds.append(score)
-            attempt.metrics = {"folds": list(folds)}
-            if handle.prunes:
-                trial.report(fmean(folds), step=len(folds))
-                if trial.should_prune():
-                    raise optuna.TrialPruned
-        return fmean(folds)
+        evaluation = evaluator(params, attempt.seed, _listener(handle, trial))
+        try:
+            _score_folds(storage, handle, trial, evaluation)
+            value = evaluation.value
+        finally:
+            attempt.metrics = evaluation.metrics
+        keep(trial.number, value, evaluation)
+        return value
 
     return _run(storage, handle, job, evaluate)
+
+
+def _listener(handle: StudyHandle, trial: optuna.Trial) -> Listener | None:
+    """Who hears of the rounds of a trial: a pruner that compares them, or nobody."""
+    if handle.pruner not in ("median", "halving"):
+        return None
+
+    def listen(fold: int, round_: int, value: float) -> None:
+        trial.report(value, step=fold * STEPS_PER_FOLD + round_)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+
+    return listen
+
+
+def _score_folds(
+    storage: HyperionStorage, handle: StudyHandle, trial: optuna.Trial, evaluation: Evaluation
+) -> None:
+    """Score fold after fold; raises TrialPruned for a trial that is clearly behind."""
+    folds: list[float] = []
+    rivals: Sequence[Sequence[float]] | None = None
+    maximize = trial.study.direction == optuna.study.StudyDirection.MAXIMIZE
+    for score in evaluation.scores():
+        folds.append(score)
+        if handle.pruner == "wilcoxon":
+            trial.report(score, step=len(folds))
+        elif handle.pruner in ("median", "halving"):
+            trial.report(fmean(folds), step=len(folds) * STEPS_PER_FOLD)
+        if handle.pruner == "racing":
+            if rivals is None:
+                rivals = storage.database.read(
+                    lambda c: trial_rows.best_folds(c, handle.study_id, maximize, RIVALS)
+                )
+            if is_behind(folds, rivals, maximize=maximize):
+                # For the sampler: how good it was, and after how much.
+                trial.report(fmean(folds), step=len(folds))
+                raise optuna.TrialPruned
+        elif trial.should_prune():
+            raise optuna.TrialPruned
 
 
 def run_custom_trial(
@@ -148,7 +218,7 @@ def _run(
         trial = optuna.Trial(study, job.trial_id)
         values = [evaluate(trial, attempt)]
         state = TrialState.COMPLETE
-    except optuna.TrialPruned:
+    except (optuna.TrialPruned, OutOfTime):
         state = TrialState.PRUNED
     except TrialTaken:
         storage.drop(job.trial_id)

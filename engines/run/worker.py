@@ -7,37 +7,35 @@ runner does by killing it.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import logging
 import os
 import signal
 import sys
 import threading
 import time
-from functools import cached_property
+from functools import partial
 from typing import Any
 
 import optuna
-from sqlalchemy import Executable, Row, select
 
-from engines.data.scoring import Metric, find_metric
-from engines.data.snapshot import Snapshot, read_snapshot
-from engines.errors import StoreUnavailable, one_line
+from engines.errors import StoreUnavailable
 from engines.models import catalogue
-from engines.models.spec import ModelSpec
-from engines.run import objective
+from engines.run import objective, settle
+from engines.run.context import Context
 from engines.run.process import asked_to_leave, die_with
-from engines.run.trial import StudyHandle, run_custom_trial, run_model_trial
-from engines.study.claims import Job, claim, close_study
-from engines.study.database import PATIENCE_S
-from engines.study.location import Location, locate
-from engines.study.plain import connect_to_read
+from engines.run.trial import (
+    Evaluator,
+    Listener,
+    StudyHandle,
+    run_custom_trial,
+    run_model_trial,
+)
+from engines.study.claims import Job, claim
+from engines.study.endings import add_note
+from engines.study.location import locate
 from engines.study.reader import Reader
 from engines.study.states import FINAL
-from engines.study.storage import HyperionStorage, TrialTaken
-from engines.study.store import open_storage
-from engines.study.study_rows import add_baselines
-from engines.study.tables import BaselineRow, ExperimentRow, StudyRow
+from engines.study.storage import TrialTaken
 
 GOODBYE_S = 5.0
 """For threads and exit handlers of objectives, after the last trial."""
@@ -47,57 +45,44 @@ IDLE_S = 0.1
 
 
 class Worker:
-    """One experiment's worker. Everything it loads, it loads when a job first needs it."""
+    """One experiment's worker: the loop, and what it hands each job to."""
 
-    def __init__(self, location: Location, experiment_id: int, worker_id: int) -> None:
-        self.location = location
-        self.experiment_id = experiment_id
-        self.worker_id = worker_id
-        # A store that is gone must not be made anew: there would be nothing to do in it.
-        with contextlib.closing(connect_to_read(location)):
-            self.storage: HyperionStorage = open_storage(location)
-        self.storage.database.read_patience_s = PATIENCE_S
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.storage = context.storage
+        self.experiment = context.experiment
         self.handles: dict[int, StudyHandle] = {}
         self.loaded_families: set[str] = set()
         self._objective: Any = None
-        experiment = self._ask(
-            select(ExperimentRow.__table__).where(ExperimentRow.id == experiment_id)
-        )
-        if experiment is None:  # the store was replaced between our start and now
-            raise StoreUnavailable(
-                f"{location.shown} has no experiment {experiment_id}: it was deleted, or the store "
-                "was replaced while it was in use."
-            )
-        self.experiment = experiment
 
-    def _ask(self, question: Executable) -> Row[Any] | None:
-        return self.storage.database.read(lambda c: c.execute(question).first())
-
-    @cached_property
-    def data(self) -> Snapshot:
-        """The experiment's rows and split."""
-        return read_snapshot(self.location.data(self.experiment_id))
-
-    @cached_property
-    def metric(self) -> Metric:
-        """The scorer of the experiment."""
-        return find_metric(self.experiment.metric)
+    def begin(self) -> None:
+        """Do what comes before the first trial: its time is counted from the first claim."""
+        if self.experiment.objective is None:
+            settle.score_baselines(self.context)
+            _ = self.context.trainer
 
     def run(self) -> None:
         """Work until the experiment is over or paused."""
-        reader = Reader(self.location)
-        if self.experiment.objective is None:
-            self.score_baselines()
+        reader = Reader(self.context.location)
+        experiment_id = self.context.experiment_id
+        self.begin()
         while not asked_to_leave():
             seen = reader.data_version()
-            job = claim(self.storage, self.experiment_id, self.worker_id, self.loaded_families)
-            if job is not None:
-                self.do(job)
+            if self.work_once():
                 continue
-            state = reader.experiment(self.experiment_id).state
+            state = reader.experiment(experiment_id).state
             if state in FINAL or state == "paused":
                 return
             self.wait_for_change(reader, seen)
+
+    def work_once(self) -> bool:
+        """Claim a job and do it; False if there is none now."""
+        context = self.context
+        job = claim(self.storage, context.experiment_id, context.worker_id, self.loaded_families)
+        if job is None:
+            return False
+        self.do(job)
+        return True
 
     def wait_for_change(self, reader: Reader, seen: int | str) -> None:
         """Sleep until somebody commits; a second at most, for what the clock alone changes."""
@@ -107,19 +92,19 @@ class Worker:
 
     def do(self, job: Job) -> None:
         """Do a claimed job to its end. A trial that was given to somebody else is let go."""
+        if job.kind == "ensemble":
+            settle.make_ensemble(self.context)
+            return
+        if job.kind == "closing":
+            settle.close(self.context, job)
+            return
         handle = self.handle(job)
         try:
-            if job.kind == "closing":
-                self.close(job, handle)
-            elif self.experiment.objective is not None:
+            if self.experiment.objective is not None:
                 run_custom_trial(self.storage, handle, job, self.load_objective)
             else:
-                spec = self.spec(job)
                 run_model_trial(
-                    self.storage,
-                    handle,
-                    job,
-                    lambda params, seed: self.score_folds(spec, params, seed),
+                    self.storage, handle, job, self.evaluator(job), partial(self.keep, job)
                 )
         except TrialTaken as taken:
             logging.warning("%s", taken)
@@ -133,10 +118,6 @@ class Worker:
             )
         return self.handles[job.study_id]
 
-    def spec(self, job: Job) -> ModelSpec:
-        """The declaration of the job's model."""
-        return catalogue.find(job.model)
-
     def load_objective(self) -> Any:
         """The user's own objective, imported at the first trial: an error there is its reason."""
         if self._objective is None:
@@ -145,96 +126,50 @@ class Worker:
             self._objective = objective.load(described)
         return self._objective
 
-    def score_folds(self, spec: ModelSpec, params: dict[str, Any], seed: int) -> Any:
-        """Fold scores of a declared model; its library is imported here, at the first need."""
-        from engines.models import fit  # scikit-learn: 1 s and 140 MiB, only for real models
+    def evaluator(self, job: Job) -> Evaluator:
+        """What scores the parameters of a trial; the model's library is imported at its call."""
+        begun = time.monotonic()
 
-        self.loaded_families.add(spec.family)
-        return fit.fold_scores(spec, params, seed, self.data, self.metric)
+        def evaluate(params: dict[str, Any], seed: int, listen: Listener | None) -> Any:
+            from engines.models.evaluation import Evaluation
 
-    # -- what is scored once ---------------------------------------------------------------
-
-    def close(self, job: Job, handle: StudyHandle) -> None:
-        """Settle the end of a study: open the held-out part for its best trial, once."""
-        best = self.best_trial(job.study_id)
-        if best is None:
-            close_study(
-                self.storage,
-                job.study_id,
-                self.worker_id,
-                score=None,
-                number=None,
-                note="no trial completed",
-                opened=False,
+            self.loaded_families.add(catalogue.find(job.model).family)
+            left = job.seconds_left
+            if left is not None:
+                left = max(0.0, left - (time.monotonic() - begun))
+            return Evaluation(
+                self.context.trainer,
+                self.context.form(job.model),
+                params,
+                seed,
+                seconds_left=left,
+                listen=listen,
             )
+
+        return evaluate
+
+    def keep(self, job: Job, number: int, value: float, evaluation: Any) -> None:
+        """Keep the fold models and predictions of a trial that is among the best of its study."""
+        context = self.context
+        if not context.artefacts.wants(job.study_id, value, context.maximize):
             return
-        number, params = best
-        score, note, opened = self.held_out(job, handle, number, params)
-        close_study(
-            self.storage,
+        rows = [fold.valid for fold in context.data.split.folds]
+        outcome = context.artefacts.keep(
             job.study_id,
-            self.worker_id,
-            score=score,
-            number=number,
-            note=note,
-            opened=opened,
+            number,
+            value,
+            evaluation.models,
+            list(zip(rows, evaluation.predictions, strict=True)),
+            maximize=context.maximize,
         )
-
-    def held_out(
-        self, job: Job, handle: StudyHandle, number: int, params: dict[str, Any]
-    ) -> tuple[float | None, str | None, bool]:
-        """(score, note, whether the held-out part was opened) for the chosen trial."""
-        if self.experiment.objective is not None:
-            return None, "an objective of your own has no held-out part", False
-        before = self._ask(
-            select(StudyRow.held_out_number, StudyRow.held_out_score).where(
-                StudyRow.study_id == job.study_id
+        if outcome.reason is not None:
+            logging.info(
+                "%s trial %d: %s kept: %s", job.model, number, outcome.kept, outcome.reason
             )
-        )
-        assert before is not None
-        if before.held_out_number == number and before.held_out_score is not None:
-            return before.held_out_score, None, False
-        from engines.models import fit
-
-        rows = self.data.split.held_out
-        try:
-            predictor = fit.fit_predictor(
-                self.spec(job), params, handle.model_seed(params), self.data
-            )
-            return self.metric.score(self.data.y[rows], predictor(self.data.X[rows])), None, True
-        except Exception as error:  # the border of a job: its reason is stored
-            logging.exception("held-out score of %s", job.study_name)
-            return None, f"no held-out score: {type(error).__name__}: {one_line(error)}", True
-
-    def best_trial(self, study_id: int) -> tuple[int, dict[str, Any]] | None:
-        """(number, parameters) of the best complete trial; the earliest among equals."""
-        trials = self.storage.get_all_trials(
-            study_id, deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)
-        )
-        scored = [t for t in trials if t.value is not None]
-        if not scored:
-            return None
-        sign = -1.0 if self.experiment.direction == "maximize" else 1.0
-        best = min(scored, key=lambda t: (sign * (t.value or 0.0), t.number))
-        return best.number, best.params
-
-    def score_baselines(self) -> None:
-        """Score the rules that learn next to nothing, unless another worker has."""
-        known = select(BaselineRow.name).where(BaselineRow.experiment_id == self.experiment_id)
-        if self._ask(known) is not None:
-            return
-        from engines.models.baselines import score_baselines
-
-        rows = [
-            {
-                "experiment_id": self.experiment_id,
-                "name": name,
-                "selection_score": selection,
-                "held_out_score": held_out,
-            }
-            for name, selection, held_out in score_baselines(self.data, self.metric)
-        ]
-        self.storage.database.write(lambda c: add_baselines(c, rows))
+        for gone in outcome.evicted:
+            if "to stay within" in gone.why:
+                text = f"{gone.what} of trial {gone.number} removed {gone.why}"
+                add_note(self.storage, context.experiment_id, gone.study_id, text)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -255,7 +190,7 @@ def main(arguments: list[str] | None = None) -> int:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     code = 0
     try:
-        Worker(locate(None), options.experiment, options.worker).run()
+        Worker(Context(locate(None), options.experiment, options.worker)).run()
     except StoreUnavailable as error:
         logging.error("%s", error)
         code = error.exit_code

@@ -2,7 +2,7 @@
 
 The budget is enforced here and nowhere else: a trial is created or taken from the queue only
 while finished + running is below the study's goal, so any number of workers, deaths and
-resumes ends with exactly the total.
+resumes ends with exactly the total. Which study is next, `engines.search.allocation` says.
 
 Nothing here counts trials one by one: the numbers of a study are dense, so what has finished is
 the highest number less what runs and what waits, and those few have an index.
@@ -19,20 +19,30 @@ from optuna.trial import FrozenTrial
 from sqlalchemy import Connection, Row
 
 from engines.clock import utc_now
+from engines.search.allocation import StudyView, choose, takes_portfolio
+from engines.search.grid import grid_size
 from engines.search.stopping import SAME_FAILURES, has_stalled, repeated_cause
-from engines.study import events, study_rows, trial_rows
+from engines.study import ensembles, events, study_rows, trial_rows
 from engines.study.database import sql
+from engines.study.outlook import ENSEMBLE
+from engines.study.pending import Notes
+from engines.study.prospects import as_data, may_run, seconds_left, views_of
 from engines.study.storage import HyperionStorage
 
 FINISHED = "('COMPLETE', 'PRUNED', 'FAIL')"
+
+NOTHING_FITS = "time: nothing more fits"
+GRID_USED_UP = "grid used up"
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """A piece of work that now belongs to one worker.
 
-    kind: `trial` or `closing` (settle the end of a study: open its held-out part).
-    trial_id and number are None for a closing.
+    kind: `trial`, `closing` (settle the end of a study: open its held-out part) or `ensemble` (of
+    the whole experiment, after that; its study_id is `outlook.ENSEMBLE` and its study_name the
+    experiment's). trial_id and number are None for all but a trial.
+    seconds_left: of the experiment's time, as far as it was accounted for; None without a limit.
     """
 
     kind: str
@@ -42,6 +52,7 @@ class Job:
     space: list[Any] | None
     trial_id: int | None = None
     number: int | None = None
+    seconds_left: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +64,20 @@ class _Taken:
 
 
 _EXPERIMENT = sql(
-    "SELECT id, name, direction, patience, min_improvement FROM hx_experiment WHERE id = :id"
+    "SELECT e.id, e.name, e.direction, e.patience, e.min_improvement, e.sampler, e.workers, "
+    "e.time_limit_s, e.time_used_s, e.failure, e.dataset_id, e.objective, "
+    "m.experiment_id AS ensemble, m.worker_id AS ensemble_worker, m.made_at AS ensemble_made_at "
+    "FROM hx_experiment e LEFT JOIN hx_ensemble m ON m.experiment_id = e.id WHERE e.id = :id"
 )
 _STUDIES = sql(
-    "SELECT s.*, "
+    "SELECT c.*, c.top + 1 - c.running - c.waiting AS finished FROM (SELECT s.*, "
     "(SELECT count(*) FROM hx_trial t WHERE t.study_id = s.study_id AND t.state = 'RUNNING') "
     "AS running, "
-    "coalesce((SELECT max(number) FROM hx_trial t WHERE t.study_id = s.study_id), -1) + 1 "
-    "- (SELECT count(*) FROM hx_trial t WHERE t.study_id = s.study_id "
-    "AND t.state IN ('RUNNING', 'WAITING')) AS finished, "
+    "(SELECT count(*) FROM hx_trial t WHERE t.study_id = s.study_id AND t.state = 'WAITING') "
+    "AS waiting, "
+    "coalesce((SELECT max(number) FROM hx_trial t WHERE t.study_id = s.study_id), -1) AS top, "
     "NOT EXISTS (SELECT 1 FROM studies o WHERE o.study_id = s.study_id) AS gone "
-    "FROM hx_study s WHERE s.experiment_id = :id ORDER BY s.position"
+    "FROM hx_study s WHERE s.experiment_id = :id) c ORDER BY c.position"
 )
 
 
@@ -75,8 +89,9 @@ def claim(
 ) -> Job | None:
     """Claim the next job of an experiment for a worker, or None if there is none now.
 
-    The study with the smallest share of its goal comes first, queued trials before new ones;
-    among equals one whose family this worker has `loaded`.
+    Without a time limit the study with the smallest share of its goal comes first, queued trials
+    before new ones; among equals one whose family this worker has `loaded`. With one, see
+    `engines.search.allocation`; when nothing more fits the time left, the studies end here.
     """
 
     def is_done(connection: Connection, taken: _Taken | None) -> bool:
@@ -95,6 +110,8 @@ def claim(
 def _is_taken(connection: Connection, taken: _Taken, worker_id: int) -> bool:
     if taken.trial is not None:
         return trial_rows.runs_since(connection, taken.trial)
+    if taken.job.kind == "ensemble":
+        return ensembles.maker(connection, taken.job.study_name) == worker_id
     closing = connection.execute(
         sql("SELECT closing_worker FROM hx_study WHERE study_id = :id"),
         {"id": taken.job.study_id},
@@ -115,24 +132,36 @@ def _claim(
     # A study that has ended is settled first: its score would wait for all the others.
     if (job := _take_closing(connection, experiment, studies, worker_id)) is not None:
         return _Taken(job)
-    candidates = sorted(
-        (s for s in studies if _may_run(s)), key=lambda s: (_share(s), s.family not in loaded)
+    views = views_of(connection, experiment, studies, loaded)
+    order = choose(
+        list(views.values()),
+        maximize=experiment.direction == "maximize",
+        seconds_left=seconds_left(experiment),
+        workers=experiment.workers,
     )
-    ended = False
-    for study in candidates:
+    by_id = {study.study_id: study for study in studies}
+    ended = _nothing_fits(connection, experiment, studies, order)
+    for study in (by_id[study_id] for study_id in order):
+        if _grid_is_used_up(connection, experiment, study):
+            ended |= _end_grid(connection, study)
+            continue
         if _rules_end(connection, experiment, study):
             ended = True
             continue
-        found = _take_trial(connection, study, worker_id)
+        params = _next_set(views[study.study_id], list(views.values()), experiment, study)
+        found = _take_trial(connection, study, worker_id, params)
         if found is None:
             return _claim(connection, experiment_id, worker_id, loaded)
         requeues, trial = found
         return _Taken(_trial_job(connection, experiment, study, trial, requeues), trial)
-    if not ended:
-        return None
-    studies = connection.execute(_STUDIES, {"id": experiment_id}).all()
-    job = _take_closing(connection, experiment, studies, worker_id)
-    return None if job is None else _Taken(job)
+    if ended:
+        studies = connection.execute(_STUDIES, {"id": experiment_id}).all()
+        if (job := _take_closing(connection, experiment, studies, worker_id)) is not None:
+            return _Taken(job)
+    if ensembles.take(connection, experiment, studies, worker_id):
+        left = seconds_left(experiment)
+        return _Taken(Job("ensemble", ENSEMBLE, experiment.name, "", None, seconds_left=left))
+    return None
 
 
 def _take_closing(
@@ -140,6 +169,7 @@ def _take_closing(
 ) -> Job | None:
     for study in studies:
         if _may_close(study):
+            ensembles.forget(connection, experiment)
             _change(connection, study, closing_worker=worker_id)
             return _job("closing", experiment, study)
     return None
@@ -152,9 +182,68 @@ def _job(
     trial_id: int | None = None,
     number: int | None = None,
 ) -> Job:
-    space = json.loads(study.space) if isinstance(study.space, str) else study.space
+    space = as_data(study.space)
     name = f"{experiment.name}/{study.model}"
-    return Job(kind, study.study_id, name, study.model, space, trial_id, number)
+    left = seconds_left(experiment)
+    return Job(kind, study.study_id, name, study.model, space, trial_id, number, left)
+
+
+# -- whose turn it is -----------------------------------------------------------------------------
+
+
+def _next_set(
+    view: StudyView, views: Sequence[StudyView], experiment: Row[Any], study: Row[Any]
+) -> dict[str, Any] | None:
+    """The set of the study's portfolio that its next new trial takes; None if it takes none."""
+    if not takes_portfolio(view, views, seconds_left(experiment)):
+        return None
+    found: dict[str, Any] = as_data(study.plan)["portfolio"][view.number]
+    return found
+
+
+def _nothing_fits(
+    connection: Connection,
+    experiment: Row[Any],
+    studies: Sequence[Row[Any]],
+    order: Sequence[int],
+) -> bool:
+    """End the studies that might go on, if no trial of them would end in time; whether it did.
+
+    Not while a trial runs: when it has ended, more is known of what trials take here.
+    """
+    left = seconds_left(experiment)
+    waiting = [study for study in studies if may_run(study)]
+    if left is None or order or not waiting or any(study.running for study in studies):
+        return False
+    for study in waiting:
+        _change(connection, study, ended_by=NOTHING_FITS)
+        _log(connection, study, f"{NOTHING_FITS} the {max(left, 0.0):.1f} s left")
+    return True
+
+
+def _grid_is_used_up(connection: Connection, experiment: Row[Any], study: Row[Any]) -> bool:
+    if experiment.sampler != "grid" or study.space is None or study.waiting:
+        return False
+    queued = connection.execute(
+        sql(
+            "SELECT count(*) FROM hx_trial t WHERE t.study_id = :study_id AND EXISTS "
+            "(SELECT 1 FROM trial_system_attributes a WHERE a.trial_id = t.trial_id "
+            "AND a.\"key\" IN ('fixed_params', 'hyperion:retry_of'))"
+        ),
+        {"study_id": study.study_id},
+    ).scalar_one()
+    portfolio = len(as_data(study.plan)["portfolio"]) if study.plan is not None else 0
+    number = study.finished + study.running
+    drawn: int = number - queued
+    return number >= portfolio and drawn >= grid_size(as_data(study.space))
+
+
+def _end_grid(connection: Connection, study: Row[Any]) -> bool:
+    if study.running:  # one of them may come back into the queue
+        return False
+    _change(connection, study, ended_by=GRID_USED_UP)
+    _log(connection, study, GRID_USED_UP)
+    return True
 
 
 def _change(connection: Connection, study: Row[Any], **columns: Any) -> None:
@@ -172,17 +261,6 @@ def _give_up(connection: Connection, study: Row[Any]) -> None:
         failure = "deleted by another program"
         _change(connection, study, failure=failure, closing_worker=None)
         _log(connection, study, f"failed: {failure}")
-
-
-def _may_run(study: Row[Any]) -> bool:
-    if study.gone or study.want != "run" or study.failure is not None or study.ended_by is not None:
-        return False
-    return study.goal is None or study.finished + study.running < study.goal
-
-
-def _share(study: Row[Any]) -> float:
-    started = float(study.finished + study.running)
-    return started / study.goal if study.goal else started
 
 
 def _may_close(study: Row[Any]) -> bool:
@@ -210,22 +288,7 @@ def _rules_end(connection: Connection, experiment: Row[Any], study: Row[Any]) ->
         _change(connection, study, failure=failure)
         _log(connection, study, f"failed: {failure}")
         return True
-    if experiment.patience is None:
-        return False
-    values = connection.execute(
-        sql(
-            "SELECT state, value, number FROM hx_trial WHERE study_id = :study_id "
-            f"AND state IN {FINISHED} ORDER BY number"
-        ),
-        {"study_id": study.study_id},
-    ).all()
-    fresh = sum(number >= begun for _, _, number in values)
-    if fresh >= experiment.patience and has_stalled(
-        [value if state == "COMPLETE" else None for state, value, _ in values],
-        maximize=experiment.direction == "maximize",
-        patience=experiment.patience,
-        min_improvement=experiment.min_improvement,
-    ):
+    if experiment.patience is not None and _has_stalled(connection, experiment, study):
         ended_by = f"no improvement in {experiment.patience} trials"
         _change(connection, study, ended_by=ended_by)
         _log(connection, study, ended_by)
@@ -233,11 +296,42 @@ def _rules_end(connection: Connection, experiment: Row[Any], study: Row[Any]) ->
     return False
 
 
+def _has_stalled(connection: Connection, experiment: Row[Any], study: Row[Any]) -> bool:
+    """Whether the latest trials brought nothing beyond the best one before them."""
+    where = {"study_id": study.study_id, "limit": experiment.patience}
+    latest = connection.execute(
+        sql(
+            "SELECT state, value, number FROM hx_trial WHERE study_id = :study_id "
+            f"AND coalesce(state, '') IN {FINISHED} ORDER BY number DESC LIMIT :limit"
+        ),
+        where,
+    ).all()
+    if len(latest) < experiment.patience or latest[-1].number < (study.rules_from or 0):
+        return False
+    maximize = experiment.direction == "maximize"
+    before = connection.execute(
+        sql(
+            "SELECT value FROM hx_trial WHERE study_id = :study_id AND value IS NOT NULL "
+            "AND coalesce(state, '') = 'COMPLETE' AND number < :number "
+            f"ORDER BY value {'DESC' if maximize else 'ASC'} LIMIT 1"
+        ),
+        {**where, "number": latest[-1].number},
+    ).scalar()
+    values = [row.value if row.state == "COMPLETE" else None for row in reversed(latest)]
+    return has_stalled(
+        [before, *values],
+        maximize=maximize,
+        patience=experiment.patience,
+        min_improvement=experiment.min_improvement,
+    )
+
+
 def _take_trial(
-    connection: Connection, study: Row[Any], worker_id: int
+    connection: Connection, study: Row[Any], worker_id: int, params: dict[str, Any] | None
 ) -> tuple[int, FrozenTrial] | None:
     """(times it was put back, the trial): the oldest queued one, or a new one; RUNNING and held.
 
+    params: what a new one has; the sampler suggests what is not among them.
     None if stock Optuna was at work in the study meanwhile: what counts must be counted again.
     """
     waiting = connection.execute(
@@ -255,12 +349,19 @@ def _take_trial(
         return None
     if trial_rows.lock_study(connection, study.study_id):
         return None
-    return 0, trial_rows.add_trial(connection, study.study_id, holder=worker_id)
+    trial = trial_rows.add_trial(connection, study.study_id, holder=worker_id)
+    if params is not None:
+        # As Optuna's `enqueue_trial` writes it.
+        fixed = Notes(system={"fixed_params": json.dumps(params)})
+        trial_rows.write_notes(connection, trial._trial_id, fixed)
+        trial.system_attrs["fixed_params"] = dict(params)
+    return 0, trial
 
 
 def _trial_job(
     connection: Connection, experiment: Row[Any], study: Row[Any], trial: FrozenTrial, requeues: int
 ) -> Job:
+    ensembles.forget(connection, experiment)
     times = "once" if requeues == 1 else f"{requeues} times"
     again = f", put back {times} before" if requeues else ""
     _log(connection, study, f"started{again}", events.TRIAL_STARTED, trial.number)
@@ -282,46 +383,6 @@ def find_same(
         ).first()
     )
     return (row.number, float(row.value)) if row is not None else None
-
-
-def close_study(
-    storage: HyperionStorage,
-    study_id: int,
-    worker_id: int,
-    *,
-    score: float | None,
-    number: int | None,
-    note: str | None,
-    opened: bool,
-) -> None:
-    """Settle the end of a study that this worker had claimed.
-
-    score and number: the held-out score and the trial it belongs to, or None with a `note` that
-    says why there is none. opened: whether the held-out part was looked at for this.
-    """
-
-    def work(connection: Connection) -> None:
-        study = connection.execute(
-            sql("SELECT * FROM hx_study WHERE study_id = :id"), {"id": study_id}
-        ).one_or_none()
-        if study is None or study.closing_worker != worker_id or study.want == "cancel":
-            return
-        if study.closed_at is not None:  # by this worker, and the server's answer got lost
-            return
-        _change(
-            connection,
-            study,
-            closed_at=utc_now(),
-            held_out_score=score,
-            held_out_number=number,
-            held_out_note=note,
-            openings=study.openings + int(opened),
-            failure=note if number is None and study.want == "run" else study.failure,
-        )
-        said = f"held-out {score:.6g} for trial {number}" if score is not None else f"{note}"
-        _log(connection, study, f"finished: {said}")
-
-    storage.database.write(work, durable=True)
 
 
 def _log(

@@ -100,9 +100,20 @@ REOPEN = (
 """Lets a study that had ended go on. One text, for plain connections and for SQLAlchemy's."""
 
 
+RETRY_KEY = "hyperion:retry_of"
+"""The system attribute of a trial that tries an earlier one again: that one's number."""
+
+FORGET_ENSEMBLE = (
+    "UPDATE hx_ensemble SET made_at = NULL, worker_id = NULL WHERE experiment_id = "
+    "(SELECT experiment_id FROM hx_study WHERE study_id = ?)"
+)
+"""Has the ensemble made again at the end. A claim does the same when it starts another trial."""
+
+
 def reopen(connection: Connection, study_id: int) -> None:
     """Let a study that had ended go on: its end was not its last one."""
     connection.execute(REOPEN, (study_id,))
+    connection.execute(FORGET_ENSEMBLE, (study_id,))
 
 
 def raise_goals(
@@ -214,6 +225,11 @@ def _copy_trial(connection: Connection, study_id: int, trial_id: int, number: in
         "SELECT ?, param_name, param_value, distribution_json FROM trial_params "
         "WHERE trial_id = ? ORDER BY param_id",
         (new_id, trial_id),
+    )
+    # For samplers, which don't see our row.
+    connection.execute(
+        'INSERT INTO trial_system_attributes (trial_id, "key", value_json) VALUES (?, ?, ?)',
+        (new_id, RETRY_KEY, str(number)),
     )
     connection.execute(
         "INSERT INTO hx_trial (trial_id, study_id, number, state, retry_of, requeues, crashes) "

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from optuna.study import StudyDirection
-from optuna.trial import TrialState, create_trial
 from sqlalchemy import Connection, select
 from sqlalchemy.orm import Session
 
 from engines.clock import utc_now
 from engines.errors import BadInput, NotComparable
 from engines.search.space import Space
-from engines.study import events, study_rows, trial_rows
+from engines.study import events, study_rows
 from engines.study.control import REOPEN
 from engines.study.location import Location
 from engines.study.storage import HyperionStorage
@@ -32,13 +31,19 @@ MAX_NAME = 120
 
 @dataclass(frozen=True, slots=True)
 class StudyPlan:
-    """One study to create. space and defaults are None for an objective of the user's own."""
+    """One study to create. space and plan are None for an objective of the user's own.
+
+    plan: what is known before the first trial. `portfolio`: the parameters of the first trials,
+    the defaults before the rest; `weights`: what each costs, in units of the first; `prior`: see
+    `engines.models.spec.Form`; `expected_s`: seconds of a whole trial of the defaults; `rows`:
+    (used, there are) training rows of a fold.
+    """
 
     model: str
     family: str
     goal: int | None
     space: Space | None
-    defaults: dict[str, Any] | None
+    plan: dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,8 @@ class DatasetPlan:
     time_column: str | None
     notices: tuple[str, ...]
     write: Callable[[Path], None]
+    group_column: str | None = None
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,7 @@ class ExperimentPlan:
     """Everything about an experiment before it exists. name None: `<data>-<n>`, the next free.
 
     workers, patience and limits: None is "not said", which leaves what an experiment has.
+    facts: see `engines.data.facts`. left_out: why some models can't be used, by model.
     """
 
     name: str | None
@@ -81,6 +89,8 @@ class ExperimentPlan:
     trial_memory_mib: float | None
     studies: tuple[StudyPlan, ...]
     default_workers: int = 1
+    facts: dict[str, Any] | None = None
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
 def check_name(name: str) -> str:
@@ -143,7 +153,11 @@ def _create(
     dataset_id = None
     if plan.dataset is not None:
         fields = {name: getattr(plan.dataset, name) for name in _DATASET_FIELDS}
-        dataset = DatasetRow(**fields, notices=list(plan.dataset.notices))
+        dataset = DatasetRow(
+            **fields,
+            notices=list(plan.dataset.notices),
+            classes=list(plan.dataset.classes) or None,
+        )
         session.add(dataset)
         session.flush()
         dataset_id = dataset.id
@@ -169,10 +183,13 @@ def _create(
     return experiment
 
 
-_DATASET_FIELDS = ("sha256", "name", "path", "rows", "columns", "target", "time_column")
+_DATASET_FIELDS = (
+    *("sha256", "name", "path", "rows", "columns"),
+    *("target", "time_column", "group_column"),
+)
 _PLAN_FIELDS = (
     *("task", "objective", "metric", "seed", "split", "sampler", "pruner"),
-    *("patience", "time_limit_s", "trial_time_s", "trial_memory_mib"),
+    *("patience", "time_limit_s", "trial_time_s", "trial_memory_mib", "facts"),
 )
 _BUDGET_FIELDS = (
     *("workers", "patience", "min_improvement"),
@@ -195,6 +212,7 @@ def _require_same(session: Session, row: ExperimentRow, plan: ExperimentPlan) ->
     before = {
         "data": dataset.sha256[:12] if dataset else None,
         "target": dataset.target if dataset else None,
+        "groups": dataset.group_column if dataset else None,
         "objective": _identity(row.objective),
         "task": row.task,
         "split": row.split,
@@ -206,6 +224,7 @@ def _require_same(session: Session, row: ExperimentRow, plan: ExperimentPlan) ->
     after = {
         "data": plan.dataset.sha256[:12] if plan.dataset else None,
         "target": plan.dataset.target if plan.dataset else None,
+        "groups": plan.dataset.group_column if plan.dataset else None,
         "objective": _identity(plan.objective),
         "task": plan.task,
         "split": plan.split,
@@ -245,6 +264,9 @@ def _add_studies(session: Session, experiment: ExperimentRow, plan: ExperimentPl
         if value is not None:
             setattr(experiment, name, value)
     experiment.failure = None
+    if plan.left_out:
+        # A new dictionary: a change inside the old one would not be seen.
+        experiment.left_out = {**(experiment.left_out or {}), **plan.left_out}
 
 
 def _require_same_space(experiment: ExperimentRow, row: StudyRow, study: StudyPlan) -> None:
@@ -303,17 +325,12 @@ def _add_study(
             family=plan.family,
             space=plan.space.to_json() if plan.space is not None else None,
             goal=plan.goal,
+            plan=plan.plan,
             want="run",
             want_now=False,
             openings=0,
         )
     )
-    if plan.defaults:
-        # The queue entry that becomes trial 0, as Optuna's `enqueue_trial` writes it.
-        template = create_trial(
-            state=TrialState.WAITING, system_attrs={"fixed_params": plan.defaults}
-        )
-        trial_rows.add_trial(connection, study_id, template)
 
 
 def _log(session: Session, experiment_id: int, text: str) -> None:

@@ -6,6 +6,7 @@ studies.db.d/run/<id>/runner.lock   held by the runner of experiment <id>
 studies.db.d/logs/<id>/             runner.log and one log a worker slot
 studies.db.d/data/<id>/             the data of the experiment as the workers read it
 studies.db.d/checkpoints/<id>/      a folder for each running trial that saves its state
+studies.db.d/artefacts/<id>/        fold models and predictions of the best trials
 
 A store in PostgreSQL has the same folder on each machine that works on it, named after the
 database: `postgresql-<host>-<database>-<hash>.d` in the home of the default store.
@@ -88,6 +89,10 @@ class Location:
     def checkpoint(self, experiment_id: int, trial_id: int) -> Path:
         """The folder in which a trial saves its state while it runs."""
         return self.side / "checkpoints" / str(experiment_id) / str(trial_id)
+
+    def artefacts(self, experiment_id: int) -> Path:
+        """The folder of what an experiment's best trials left behind."""
+        return self.side / "artefacts" / str(experiment_id)
 
     def data(self, experiment_id: int) -> Path:
         """The folder of an experiment's data snapshot."""

@@ -49,9 +49,28 @@ def _add_supervision(connection: Connection) -> None:
         connection.execute(text(statement))
 
 
+CATALOGUE = (
+    "ALTER TABLE hx_dataset ADD COLUMN group_column VARCHAR",
+    "ALTER TABLE hx_dataset ADD COLUMN classes JSON",
+    "ALTER TABLE hx_experiment ADD COLUMN facts JSON",
+    "ALTER TABLE hx_experiment ADD COLUMN left_out JSON",
+    "ALTER TABLE hx_study ADD COLUMN plan JSON",
+    "ALTER TABLE hx_study ADD COLUMN evidence JSON",
+    "CREATE TABLE hx_ensemble (experiment_id INTEGER NOT NULL PRIMARY KEY, worker_id INTEGER, "
+    "made_at VARCHAR, selection_score FLOAT, held_out_score FLOAT, members JSON, evidence JSON, "
+    "note VARCHAR)",
+)
+
+
+def _add_catalogue(connection: Connection) -> None:
+    for statement in CATALOGUE:
+        connection.execute(text(statement))
+
+
 STEPS: tuple[Step, ...] = (
     Step(1, "first tables", _create_first_tables),
     Step(2, "freezing, memory kills, flags, and what suggestions saw", _add_supervision),
+    Step(3, "tasks, groups, plans, evidence and ensembles", _add_catalogue),
 )
 
 

@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from engines.study.plain import Connection
-from engines.study.states import TRIAL_WORDS, Counts, experiment_state, study_state
+from engines.study.states import (
+    TRIAL_WORDS,
+    Counts,
+    awaits_ensemble,
+    experiment_state,
+    study_state,
+)
+
+ENSEMBLE = -1
+"""Stands for the ensemble where a study's id stands for the settling of its end."""
 
 Tallies = dict[int, dict[str, int]]
 """Trials by study and by state, in our words."""
@@ -43,11 +52,16 @@ class StudyFacts:
     failure: str | None
     closing_worker: int | None
     closed: bool
+    planned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """An experiment as far as its runner is concerned, without its trials."""
+    """An experiment as far as its runner is concerned, without its trials.
+
+    has_data: whether it learns from data, by declared models. ensemble_worker: who makes the
+    ensemble or made it; ensemble_made: whether it is finished.
+    """
 
     name: str
     failure: str | None
@@ -57,6 +71,14 @@ class Facts:
     trial_time_s: float | None
     trial_memory_mib: float | None
     studies: tuple[StudyFacts, ...]
+    has_data: bool = False
+    ensemble_worker: int | None = None
+    ensemble_made: bool = False
+
+    @property
+    def wants_ensemble(self) -> bool:
+        """Whether an ensemble is its last row, see `states.awaits_ensemble`."""
+        return self.has_data and any(s.planned for s in self.studies)
 
     @property
     def failed(self) -> bool:
@@ -77,12 +99,15 @@ class Facts:
 
     @property
     def closing(self) -> dict[int, int]:
-        """The studies that a worker settles the end of now, by worker."""
-        return {
+        """The studies that a worker settles the end of now, by worker; `ENSEMBLE` is the last."""
+        found = {
             s.closing_worker: s.study_id
             for s in self.studies
             if s.closing_worker is not None and not s.closed
         }
+        if self.ensemble_worker is not None and not self.ensemble_made:
+            found[self.ensemble_worker] = ENSEMBLE
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +121,16 @@ class Outlook:
 def facts(connection: Connection, experiment_id: int) -> Facts | None:
     """What was asked for, or None if the experiment is gone."""
     row = connection.execute(
-        "SELECT * FROM hx_experiment WHERE id = ?", (experiment_id,)
+        "SELECT e.*, m.worker_id AS ensemble_worker, m.made_at AS ensemble_made_at "
+        "FROM hx_experiment e LEFT JOIN hx_ensemble m ON m.experiment_id = e.id WHERE e.id = ?",
+        (experiment_id,),
     ).fetchone()
     if row is None:
         return None
     studies = connection.execute(
         "SELECT study_id, model, want, want_now, want_frozen, goal, ended_by, failure, "
-        "closing_worker, closed_at FROM hx_study WHERE experiment_id = ? ORDER BY position",
+        "closing_worker, closed_at, plan IS NOT NULL AS planned FROM hx_study "
+        "WHERE experiment_id = ? ORDER BY position",
         (experiment_id,),
     ).fetchall()
     return Facts(
@@ -114,6 +142,9 @@ def facts(connection: Connection, experiment_id: int) -> Facts | None:
         trial_time_s=row["trial_time_s"],
         trial_memory_mib=row["trial_memory_mib"],
         studies=tuple(map(_study_facts, studies)),
+        has_data=row["dataset_id"] is not None and row["objective"] is None,
+        ensemble_worker=row["ensemble_worker"],
+        ensemble_made=row["ensemble_made_at"] is not None,
     )
 
 
@@ -129,6 +160,7 @@ def _study_facts(row: Any) -> StudyFacts:
         failure=row["failure"],
         closing_worker=row["closing_worker"],
         closed=row["closed_at"] is not None,
+        planned=bool(row["planned"]),
     )
 
 
@@ -230,7 +262,10 @@ def conclude(known: Facts, counted: Tallies, still: dict[int, int]) -> Outlook:
         )
         states.append(state)
         claimable += _claimable(study, counts, state)
-    return Outlook(experiment_state(states, known.failure), claimable)
+    pending = awaits_ensemble(states, wanted=known.wants_ensemble, made=known.ensemble_made)
+    pending = pending and known.failure is None
+    state = experiment_state(states, known.failure, awaits_ensemble=pending)
+    return Outlook(state, claimable + int(pending))
 
 
 def _claimable(study: StudyFacts, counts: Counts, state: str) -> int:

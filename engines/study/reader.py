@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-import functools
 import json
 import math
 from collections import Counter, defaultdict
@@ -17,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from engines.errors import BadInput, StoreOutdated, StoreUnavailable
+from engines.study.decoding import ensemble_of, experiment_of, external, study_of, trial_of
 from engines.study.location import Location
 from engines.study.locks import is_waiting_for_space, runners
 from engines.study.outlook import FROZEN
@@ -31,7 +31,6 @@ from engines.study.plain import (
 )
 from engines.study.records import (
     Baseline,
-    Best,
     Dataset,
     Event,
     Experiment,
@@ -40,8 +39,8 @@ from engines.study.records import (
     TrialDetail,
     Worker,
 )
-from engines.study.states import TRIAL_WORDS, Counts, experiment_state, study_state
-from engines.study.tallies import Tallies, Tally
+from engines.study.states import TRIAL_WORDS
+from engines.study.tallies import Tallies
 
 OPTUNA_WORDS = {word: state for state, word in TRIAL_WORDS.items()}
 
@@ -143,12 +142,21 @@ class Reader:
             baselines[row["experiment_id"]].append(
                 Baseline(row["name"], row["selection_score"], row["held_out_score"])
             )
+        ensembles = {
+            row["experiment_id"]: ensemble_of(row)
+            for row in self._ask(
+                f"SELECT * FROM hx_ensemble WHERE experiment_id IN ({_marks(ids)}) "
+                "AND made_at IS NOT NULL",
+                ids,
+            )
+        }
         living = self.runners(ids)
         return [
-            _experiment(
+            experiment_of(
                 row,
                 tuple(studies[row["id"]]),
                 tuple(baselines[row["id"]]),
+                ensembles.get(row["id"]),
                 datasets.get(row["dataset_id"]),
                 living.get(row["id"]),
                 self.trouble(row["id"], living.get(row["id"])),
@@ -182,6 +190,8 @@ class Reader:
                 target=row["target"],
                 time_column=row["time_column"],
                 notices=tuple(json.loads(row["notices"])),
+                group_column=row["group_column"],
+                classes=tuple(json.loads(row["classes"] or "[]")),
             )
             for row in self._ask(f"SELECT * FROM hx_dataset WHERE id IN ({_marks(wanted)})", wanted)
         }
@@ -198,7 +208,7 @@ class Reader:
         grouped: dict[int, list[Study]] = defaultdict(list)
         for row in rows:
             still = frozen[row["study_id"]]
-            study = _study(row, self._tallies.of(row["study_id"]), still)
+            study = study_of(row, self._tallies.of(row["study_id"]), still)
             grouped[row["experiment_id"]].append(study)
         return grouped
 
@@ -214,6 +224,11 @@ class Reader:
             "SELECT trial_id FROM hx_trial WHERE study_id = ? AND number = ?", (study_id, number)
         )
         return self._params([rows[0][0]])[rows[0][0]] if rows else {}
+
+    def space(self, study_id: int) -> list[Any] | None:
+        """The space that a study is searched in, as plain data; None for one's own objective."""
+        rows = self._ask("SELECT space FROM hx_study WHERE study_id = ?", (study_id,))
+        return json.loads(rows[0]["space"]) if rows and rows[0]["space"] else None
 
     # -- names -----------------------------------------------------------------------------------
 
@@ -325,7 +340,7 @@ class Reader:
                 f"WHERE t.trial_id IN ({_marks(page)})",
                 page,
             ):
-                found[row["trial_id"]] = _trial(row, params[row["trial_id"]])
+                found[row["trial_id"]] = trial_of(row, params[row["trial_id"]])
         return [found[trial_id] for trial_id in ids if trial_id in found]
 
     def trial(self, study_id: int, number: int) -> TrialDetail:
@@ -349,7 +364,7 @@ class Reader:
             (study_id, row["error_class"] or "", row["error_message"] or ""),
         )
         return TrialDetail(
-            trial=_trial(row, self._params([row["trial_id"]]).get(row["trial_id"], {})),
+            trial=trial_of(row, self._params([row["trial_id"]]).get(row["trial_id"], {})),
             traceback=row["error_traceback"],
             metrics=json.loads(row["metrics"]) if row["metrics"] else {},
             reports=tuple((r["step"], r["intermediate_value"]) for r in reports),
@@ -379,7 +394,7 @@ class Reader:
                 f"WHERE trial_id IN ({_marks(page)}) ORDER BY param_id",
                 page,
             ):
-                grouped[row["trial_id"]][row["param_name"]] = _external(
+                grouped[row["trial_id"]][row["param_name"]] = external(
                     row["param_value"], row["distribution_json"]
                 )
         return grouped
@@ -488,116 +503,8 @@ def _fill(trial: dict[str, Any] | None, table: str, key: Any, value: Any, kind: 
 
 NO_SPACE = "the disk is full: it goes on by itself when there is space"
 
-KNOWN_SCHEMA = 2
+KNOWN_SCHEMA = 3
 """The newest step of `migrations.STEPS`, repeated here because that module needs SQLAlchemy."""
-
-
-def _experiment(
-    row: Any,
-    studies: tuple[Study, ...],
-    baselines: tuple[Baseline, ...],
-    dataset: Dataset | None,
-    runner: tuple[int, str | None] | None,
-    trouble: str | None,
-) -> Experiment:
-    pid, host = runner or (None, None)
-    return Experiment(
-        experiment_id=row["id"],
-        name=row["name"],
-        created_at=row["created_at"],
-        state=experiment_state((study.state for study in studies), row["failure"]),
-        task=row["task"],
-        dataset=dataset,
-        objective=json.loads(row["objective"]) if row["objective"] else None,
-        metric=row["metric"],
-        maximize=row["direction"] == "maximize",
-        seed=row["seed"],
-        split=json.loads(row["split"]) if row["split"] else None,
-        sampler=row["sampler"],
-        pruner=row["pruner"],
-        workers=row["workers"],
-        time_limit_s=row["time_limit_s"],
-        time_used_s=row["time_used_s"],
-        failure=row["failure"],
-        versions=json.loads(row["versions"]),
-        runner_pid=pid,
-        runner_host=host,
-        trouble=trouble,
-        studies=studies,
-        baselines=baselines,
-    )
-
-
-def _study(
-    row: Any,
-    tally: Tally,
-    frozen: int = 0,
-) -> Study:
-    counts = Counts(**{w: tally.counts[s] for s, w in TRIAL_WORDS.items()}, goal=row["goal"])
-    best = tally.best
-    closed = row["closed_at"] is not None
-    state = study_state(
-        want=row["want"],
-        counts=counts,
-        closed=closed,
-        ended_by=row["ended_by"],
-        failure=row["failure"],
-        closing=row["closing_worker"] is not None,
-        frozen=frozen,
-    )
-    opened = state in ("done", "stopped") and best and row["held_out_number"] == best[0]
-    return Study(
-        study_id=row["study_id"],
-        experiment_id=row["experiment_id"],
-        name=row["study_name"],
-        model=row["model"],
-        family=row["family"],
-        state=state,
-        want=row["want"],
-        counts=counts,
-        best=Best(best[0], best[1], row["held_out_score"] if opened else None) if best else None,
-        message=row["failure"] or row["ended_by"] or row["held_out_note"],
-        openings=row["openings"],
-        train_s=tally.train_s,
-        median_s=tally.median_s,
-    )
-
-
-def _trial(row: Any, params: dict[str, Any]) -> Trial:
-    error = None
-    if row["error_class"] is not None:
-        error = f"{row['error_class']}: {row['error_message'] or ''}".rstrip(": ")
-    return Trial(
-        trial_id=row["trial_id"],
-        study_id=row["study_id"],
-        number=row["number"],
-        state=TRIAL_WORDS[row["state"]],
-        value=row["value"],
-        params=params,
-        started_at=row["started_at"],
-        finished_at=row["finished_at"],
-        duration_s=row["duration_s"],
-        worker=row["slot"],
-        seed=row["seed"],
-        error=error,
-        served_from=row["served_from"],
-        retry_of=row["retry_of"],
-    )
-
-
-def _external(value: float, distribution_json: str) -> Any:
-    """A parameter as its user wrote it, from Optuna's number and its distribution."""
-    kind, choices = _distribution(distribution_json)
-    if choices is not None:
-        return choices[int(value)]
-    return int(value) if kind.startswith("Int") else value
-
-
-@functools.lru_cache(maxsize=4096)
-def _distribution(distribution_json: str) -> tuple[str, list[Any] | None]:
-    """Its name, and the choices of a categorical one. Thousands of rows repeat a few of them."""
-    distribution = json.loads(distribution_json)
-    return distribution["name"], distribution["attributes"].get("choices")
 
 
 def _marks(values: Sequence[object]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,12 +19,43 @@ class Best:
 
 
 @dataclass(frozen=True, slots=True)
+class Evidence:
+    """How sure the scores of a predictor are. See `engines.run.settle` for how they came to be.
+
+    Intervals are 95 % each. p: the probability of such a lead over `baseline` on the held-out
+    rows by luck alone.
+    """
+
+    selection_interval: tuple[float, float] | None = None
+    held_out_interval: tuple[float, float] | None = None
+    baseline: str | None = None
+    p: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ensemble:
+    """The greedy ensemble of an experiment's trials. members: {study, number, weight} each.
+
+    note: why there is none, or None.
+    """
+
+    selection_score: float | None
+    held_out_score: float | None
+    members: tuple[dict[str, Any], ...]
+    evidence: Evidence | None
+    note: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Study:
     """One model of one experiment, as it stands.
 
     name: `<experiment>/<model>`. state: see `engines.study.states`. message: why it failed or
     ended early, or why there is no held-out score. train_s: seconds spent in finished trials.
     median_s: median seconds of a finished trial, None before the first.
+    evidence: of the best trial, once the held-out part was opened for it. rows: (used, there are)
+    training rows of a fold, where the model takes no more than it uses; else None. planned:
+    whether it was made with a plan, as those of earlier versions were not.
     """
 
     study_id: int
@@ -39,6 +71,9 @@ class Study:
     openings: int
     train_s: float
     median_s: float | None
+    evidence: Evidence | None = None
+    rows: tuple[int, int] | None = None
+    planned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +97,8 @@ class Dataset:
     target: str
     time_column: str | None
     notices: tuple[str, ...]
+    group_column: str | None = None
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +109,9 @@ class Experiment:
     be running and nobody drives it.
     runner_host: its machine, where that is not this one. trouble: what its runner waits for, or
     None. eta_s: seconds to go at the present pace, None if unknown.
+    ensemble: None until all studies have ended. left_out: why models that were asked for can't
+    be used on these data, by model. facts: what models are bound to, see `engines.data.facts`;
+    empty for an experiment of an earlier version, and for an objective of one's own.
     split: the description made when it was created. maximize: whether larger scores are better.
     """
 
@@ -98,6 +138,9 @@ class Experiment:
     baselines: tuple[Baseline, ...] = ()
     runner_host: str | None = None
     trouble: str | None = None
+    ensemble: Ensemble | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_orphaned(self) -> bool:

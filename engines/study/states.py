@@ -6,7 +6,7 @@ them, so a process that dies can't leave a wrong one behind.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 FINAL = frozenset({"stopped", "cancelled", "done", "failed"})
@@ -74,11 +74,33 @@ def study_state(
     return "running" if counts.running or counts.finished else "waiting"
 
 
-def experiment_state(studies: Iterable[str], failure: str | None) -> str:
-    """The state of an experiment from those of its studies: what still goes on comes first."""
+def awaits_ensemble(studies: Collection[str], *, wanted: bool, made: bool) -> bool:
+    """Whether an experiment still lacks its last row, the ensemble of its finished trials.
+
+    studies: the states of its studies. wanted: whether it learns from data, by models that have a
+    plan; an experiment of an older version has none, and gets none. made: whether it was made.
+    """
+    return (
+        wanted
+        and not made
+        and bool(studies)
+        and FINAL.issuperset(studies)
+        and not {"done", "stopped"}.isdisjoint(studies)
+    )
+
+
+def experiment_state(
+    studies: Iterable[str], failure: str | None, *, awaits_ensemble: bool = False
+) -> str:
+    """The state of an experiment from those of its studies: what still goes on comes first.
+
+    awaits_ensemble: see the function of that name; an experiment that does goes on.
+    """
     states = set(studies)
     if failure is not None:
         return "failed"
+    if awaits_ensemble:
+        return "running"
     for state in ("running", "pausing"):
         if state in states:
             return state

@@ -162,6 +162,12 @@ def want(connection: Connection, study_id: int) -> str:
     return "run" if found is None else str(found)
 
 
+def has_baselines(connection: Connection, experiment_id: int) -> bool:
+    """Whether the baselines of an experiment have been scored."""
+    asked = sql("SELECT 1 FROM hx_baseline WHERE experiment_id = :id LIMIT 1")
+    return connection.execute(asked, {"id": experiment_id}).first() is not None
+
+
 def add_baselines(connection: Connection, baselines: Sequence[Mapping[str, Any]]) -> None:
     """Rows of `hx_baseline` by column; one that another worker has written stays."""
     connection.execute(

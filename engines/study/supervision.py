@@ -14,7 +14,7 @@ from engines.clock import optuna_now, utc_now
 from engines.study import events
 from engines.study.control import add_event
 from engines.study.events import trial_ended
-from engines.study.outlook import Held
+from engines.study.outlook import ENSEMBLE, Held
 from engines.study.plain import Connection
 
 DEATHS = 3
@@ -195,6 +195,10 @@ def sweep(connection: Connection, experiment_id: int, why: str) -> int:
         (experiment_id,),
     )
     connection.execute(
+        "UPDATE hx_ensemble SET worker_id = NULL WHERE experiment_id = ? AND made_at IS NULL",
+        (experiment_id,),
+    )
+    connection.execute(
         "UPDATE hx_worker SET ended_at = ?, end_reason = ? "
         "WHERE experiment_id = ? AND ended_at IS NULL",
         (utc_now(), why, experiment_id),
@@ -203,9 +207,13 @@ def sweep(connection: Connection, experiment_id: int, why: str) -> int:
 
 
 def free_closing(connection: Connection, worker_id: int) -> None:
-    """Let another worker settle a study's end that a dead worker had claimed."""
+    """Let another worker settle what a dead worker had claimed: a study's end, or the ensemble."""
     connection.execute(
         "UPDATE hx_study SET closing_worker = NULL WHERE closing_worker = ? AND closed_at IS NULL",
+        (worker_id,),
+    )
+    connection.execute(
+        "UPDATE hx_ensemble SET worker_id = NULL WHERE worker_id = ? AND made_at IS NULL",
         (worker_id,),
     )
 
@@ -213,7 +221,19 @@ def free_closing(connection: Connection, worker_id: int) -> None:
 def close_without_score(
     connection: Connection, experiment_id: int, study_id: int, note: str
 ) -> None:
-    """Settle the end of a study whose held-out part can't be scored."""
+    """Settle the end of a study whose held-out part can't be scored; or do without the ensemble.
+
+    study_id: `outlook.ENSEMBLE` for the latter.
+    """
+    if study_id == ENSEMBLE:
+        changed = connection.execute(
+            "UPDATE hx_ensemble SET made_at = ?, worker_id = NULL, note = ? "
+            "WHERE experiment_id = ? AND made_at IS NULL",
+            (utc_now(), note, experiment_id),
+        ).rowcount
+        if changed:
+            add_event(connection, experiment_id, events.EXPERIMENT, f"no ensemble: {note}")
+        return
     changed = connection.execute(
         "UPDATE hx_study SET closed_at = ?, closing_worker = NULL, held_out_note = ? "
         "WHERE study_id = ? AND closed_at IS NULL",

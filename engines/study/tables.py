@@ -53,10 +53,16 @@ class DatasetRow(HyperionTable):
     target: Mapped[str]
     time_column: Mapped[str | None]
     notices: Mapped[list[Any]]
+    group_column: Mapped[str | None]
+    classes: Mapped[list[Any] | None]
 
 
 class ExperimentRow(HyperionTable):
-    """What is held fixed so that results may be compared, and the budget, which may change."""
+    """What is held fixed so that results may be compared, and the budget, which may change.
+
+    facts: what models are bound to, see `engines.data.facts`. left_out: why some of the models
+    that were asked for can't be used on these data, by model.
+    """
 
     __tablename__ = "hx_experiment"
     __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012  # an id names a folder: never twice
@@ -82,6 +88,8 @@ class ExperimentRow(HyperionTable):
     trial_time_s: Mapped[float | None]
     trial_memory_mib: Mapped[float | None]
     failure: Mapped[str | None]
+    facts: Mapped[dict[str, Any] | None]
+    left_out: Mapped[dict[str, Any] | None]
 
 
 class StudyRow(HyperionTable):
@@ -93,6 +101,8 @@ class StudyRow(HyperionTable):
     rules_from: the trial number from which stopping rules count, set when a study that had
     ended is told to go on; None is the first.
     want_frozen: a pause that stops the processes where they are, instead of waiting or killing.
+    plan: what is known before the first trial, see `engines.study.experiments.StudyPlan`.
+    evidence: intervals and the like, see `engines.run.settle`.
     """
 
     __tablename__ = "hx_study"
@@ -116,6 +126,8 @@ class StudyRow(HyperionTable):
     held_out_note: Mapped[str | None]
     openings: Mapped[int] = mapped_column(default=0)
     rules_from: Mapped[int | None]
+    plan: Mapped[dict[str, Any] | None]
+    evidence: Mapped[dict[str, Any] | None]
 
 
 class TrialRow(HyperionTable):
@@ -215,6 +227,25 @@ class BaselineRow(HyperionTable):
     name: Mapped[str]
     selection_score: Mapped[float | None]
     held_out_score: Mapped[float | None]
+
+
+class EnsembleRow(HyperionTable):
+    """The greedy ensemble of an experiment's finished trials; there is one once it has ended.
+
+    worker_id: who makes it, or made it. made_at: when it was finished. members: a list of
+    {study, number, weight}. evidence: as a study's. note: why there is none.
+    """
+
+    __tablename__ = "hx_ensemble"
+
+    experiment_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    worker_id: Mapped[int | None]
+    made_at: Mapped[str | None]
+    selection_score: Mapped[float | None]
+    held_out_score: Mapped[float | None]
+    members: Mapped[list[Any] | None]
+    evidence: Mapped[dict[str, Any] | None]
+    note: Mapped[str | None]
 
 
 class EventRow(HyperionTable):

@@ -422,3 +422,23 @@ def distribution(connection: Connection, study_id: int, name: str) -> str | None
         {"id": study_id, "name": name},
     ).scalar()
     return None if found is None else str(found)
+
+
+def best_folds(
+    connection: Connection, study_id: int, maximize: bool, limit: int
+) -> list[list[float]]:
+    """The fold scores of the best complete trials of a study, the best first."""
+    order = "DESC" if maximize else "ASC"
+    found = connection.execute(
+        sql(
+            # Inside a function the state only filters what the index on the value gives in order.
+            "SELECT metrics FROM hx_trial WHERE study_id = :study_id "
+            "AND coalesce(state, '') = 'COMPLETE' "
+            "AND value IS NOT NULL AND served_from IS NULL "
+            f"ORDER BY value {order}, number LIMIT :limit"
+        ),
+        {"study_id": study_id, "limit": limit},
+    ).scalars()
+    # Plain SQL gives JSON as text on SQLite and as objects on PostgreSQL.
+    kept = (json.loads(m) if isinstance(m, str) else m for m in found)
+    return [metrics["folds"] for metrics in kept if metrics and "folds" in metrics]

@@ -95,7 +95,7 @@ def test_eight_processes_create_one_store_together(tmp_path: Path) -> None:
     answers = together("create", path, 8)
 
     assert answers == [0] * 8
-    assert rows(Location(path), "SELECT number FROM hx_migration") == [(1,), (2,)]
+    assert rows(Location(path), "SELECT number FROM hx_migration") == [(1,), (2,), (3,)]
     assert rows(Location(path), "SELECT count(*) FROM alembic_version") == [(1,)]
     assert rows(Location(path), "PRAGMA integrity_check") == [("ok",)]
 

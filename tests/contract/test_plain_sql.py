@@ -217,7 +217,7 @@ def test_copies_of_state_and_value_equal_optuna_s(populated: Location) -> None:
     )
 
     assert differences == []
-    assert len(rows(populated, "SELECT 1 FROM trials")) == 8
+    assert len(rows(populated, "SELECT 1 FROM trials")) == 7
 
 
 def test_no_table_or_index_of_ours_touches_optuna_s(location: Location, tmp_path: Path) -> None:

@@ -316,6 +316,7 @@ def test_a_library_that_can_not_be_imported_ends_its_studies_and_no_other(world:
 
     document = world.hyperion(
         *("run", "ridge", "lightgbm", "--data", "diabetes", "--trials", "6", "--workers", "2"),
+        *("--pruner", "none"),
         check=None,
         PYTHONPATH=f"{broken.parent}:{os.environ.get('PYTHONPATH', '')}",
     )

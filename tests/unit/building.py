@@ -13,12 +13,14 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 import optuna
 from sqlalchemy.util import LRUCache
 
+from engines.data.scoring import finite
 from engines.data.snapshot import Snapshot
 from engines.data.splits import make_split
 from engines.files import make_private_folder
@@ -103,8 +105,15 @@ def changing(location: Location) -> Iterator[Connection]:
         yield connection
 
 
-def study_plan(model: str = "shapes", goal: int | None = 4, **changes: Any) -> StudyPlan:
-    plan = StudyPlan(model=model, family="sklearn", goal=goal, space=SPACE, defaults=DEFAULTS)
+def study_plan(
+    model: str = "shapes",
+    goal: int | None = 4,
+    defaults: dict[str, Any] | None = DEFAULTS,
+    **changes: Any,
+) -> StudyPlan:
+    """A study whose trial 0 is `defaults`; None: nothing is planned before the search."""
+    known = None if defaults is None else {"portfolio": [defaults], "weights": [1.0]}
+    plan = StudyPlan(model=model, family="sklearn", goal=goal, space=SPACE, plan=known)
     return replace(plan, **changes)
 
 
@@ -173,14 +182,38 @@ def run_job(
     pruner: str = "none",
 ) -> optuna.trial.TrialState:
     """Run a claimed trial whose folds score as given, or which raises."""
-
-    def score_folds(params: dict[str, Any], model_seed: int) -> Iterator[float]:
-        if isinstance(scores, BaseException):
-            raise scores
-        yield from scores
-
     handle = StudyHandle(storage, job, seed, sampler, pruner)
-    return run_model_trial(storage, handle, job, score_folds)
+
+    def evaluator(params: dict[str, Any], model_seed: int, listen: object) -> Scored:
+        return Scored(scores)
+
+    return run_model_trial(storage, handle, job, evaluator, lambda *_: None)
+
+
+class Scored:
+    """The evaluation of a trial whose fold scores are known beforehand."""
+
+    def __init__(self, scores: Iterable[float] | BaseException) -> None:
+        self._given = scores
+        self._folds: list[float] = []
+
+    def scores(self) -> Iterator[float]:
+        """Each given score, or the given error."""
+        if isinstance(self._given, BaseException):
+            raise self._given
+        for score in self._given:
+            self._folds.append(score)
+            yield score
+
+    @property
+    def value(self) -> float:
+        """Their mean."""
+        return finite(fmean(self._folds))
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The scores so far."""
+        return {"folds": list(self._folds)}
 
 
 def run_objective(

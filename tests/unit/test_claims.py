@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter
 from pathlib import Path
 
 import optuna
@@ -11,12 +13,15 @@ from optuna.trial import TrialState
 from sqlalchemy import Connection, text
 
 from engines.errors import StoreUnavailable
-from engines.search.stopping import SAME_FAILURES
+from engines.search.space import Choice, Space
+from engines.search.stopping import SAME_FAILURES, has_stalled
 from engines.study import control, supervision
-from engines.study.claims import Job, claim, close_study, find_same
-from engines.study.experiments import create_or_extend
+from engines.study.claims import Job, claim, find_same
+from engines.study.endings import HeldOut, close_study
+from engines.study.ensembles import keep_ensemble
+from engines.study.experiments import StudyPlan, create_or_extend
 from engines.study.location import Location, locate
-from engines.study.outlook import facts, held_by
+from engines.study.outlook import Outlook, facts, held_by, look_ahead
 from engines.study.records import Experiment, Study
 from engines.study.storage import Ending, HyperionStorage, TrialTaken
 from tests.unit.building import (
@@ -145,8 +150,9 @@ def test_a_claim_that_can_not_be_written_whole_changes_nothing(
     with pytest.raises(StoreUnavailable, match="no Hyperion tables"):
         claim(storage, 1, worker)
 
-    assert rows(location, "SELECT state FROM trials") == [("WAITING",)]
-    assert rows(location, "SELECT state, worker_id FROM hx_trial") == [("WAITING", None)]
+    assert rows(location, "SELECT state FROM trials") == []
+    assert rows(location, "SELECT state, worker_id FROM hx_trial") == []
+    assert rows(location, "SELECT key FROM trial_system_attributes") == []
     with changing(location) as connection:
         connection.execute("ALTER TABLE elsewhere RENAME TO hx_event")
 
@@ -394,9 +400,9 @@ def test_a_study_that_reached_its_goal_is_closed_once(
 
     assert (closing.kind, closing.trial_id) == ("closing", None)
     assert claim(storage, 1, worker) is None
-    close_study(storage, 1, worker + 1, score=9.0, number=1, note=None, opened=True)
+    close_study(storage, 1, worker + 1, HeldOut(9.0, 1, opened=True))
     assert the_study(location)[1].state == "running"
-    close_study(storage, 1, worker, score=0.35, number=1, note=None, opened=True)
+    close_study(storage, 1, worker, HeldOut(0.35, 1, opened=True))
     study = the_study(location)[1]
     assert (study.state, study.openings) == ("done", 1)
     assert study.best is not None
@@ -498,7 +504,7 @@ def test_a_stalled_study_with_a_larger_goal_gets_its_patience_again(
     worker = add_worker(location)
     finish(storage, worker, 0.5, 0.4, 0.3, 0.2)
     assert must_claim(storage, worker).kind == "closing"
-    close_study(storage, 1, worker, score=0.4, number=0, note=None, opened=True)
+    close_study(storage, 1, worker, HeldOut(0.4, 0, opened=True))
     assert the_study(location)[1].state == "done"
 
     control.raise_goals(location, [the_study(location)], 60)
@@ -528,6 +534,339 @@ def test_a_broken_transaction_leaves_the_thread_able_to_go_on(
     assert the_study(location)[1].counts.complete == 1
 
 
+@pytest.mark.parametrize("maximize", [True, False])
+def test_patience_asks_of_the_latest_trials_what_the_whole_history_says(
+    tmp_path: Path, maximize: bool
+) -> None:
+    rng = random.Random(5)
+    for case in range(6):
+        location = new_store(tmp_path / f"{case}.db")
+        least = rng.choice([0.0, 0.15])
+        plan = experiment_plan(
+            study_plan(goal=60), patience=3, min_improvement=least, maximize=maximize
+        )
+        with opened(location) as storage:
+            create_or_extend(storage, plan)
+            worker = add_worker(location)
+            values: list[float] = []
+            while (job := must_claim(storage, worker)).kind == "trial":
+                assert not has_stalled(values, maximize=maximize, patience=3, min_improvement=least)
+                values.append(round(rng.random(), 1))
+                run_job(storage, job, [values[-1]])
+            assert has_stalled(values, maximize=maximize, patience=3, min_improvement=least)
+
+
+# -- portfolios, time and grids -------------------------------------------------------------------
+
+
+def planned(model: str = "shapes", expected_s: float = 1.0, **changes: object) -> StudyPlan:
+    """A study with a portfolio of three sets, the last of them dear."""
+    sets = [DEFAULTS, {"kind": "round", "size": 2.0}, {"kind": "round", "size": 5.0}]
+    plan = {
+        "portfolio": sets,
+        "weights": [1.0, 1.0, 50.0],
+        "prior": changes.pop("prior", 0.5),
+        "expected_s": expected_s,
+        "rows": [80, 80],
+    }
+    return study_plan(model, **{"goal": None, "plan": plan, **changes})
+
+
+def use_time(location: Location, seconds: float) -> None:
+    with changing(location) as connection:
+        supervision.add_time(connection, 1, seconds)
+
+
+def take(location: Location, seconds: float) -> None:
+    """Have the latest trial taken so long."""
+    with changing(location) as connection:
+        connection.execute(
+            "UPDATE hx_trial SET duration_s = ? WHERE trial_id = "
+            "(SELECT max(trial_id) FROM hx_trial)",
+            (seconds,),
+        )
+
+
+def test_the_first_trials_are_the_portfolio_and_then_the_sampler_suggests(
+    location: Location, storage: HyperionStorage
+) -> None:
+    create_or_extend(storage, experiment_plan(planned(goal=5)))
+    worker = add_worker(location)
+
+    finish(storage, worker, *(0.1, 0.2, 0.3, 0.4))
+
+    with asking(location) as reader:
+        params = [t.params for t in reader.trials(1)]
+    assert params[:3] == [DEFAULTS, {"kind": "round", "size": 2.0}, {"kind": "round", "size": 5.0}]
+    assert params[3] not in params[:3]
+
+
+def test_a_job_tells_how_much_time_is_left(location: Location, storage: HyperionStorage) -> None:
+    create_or_extend(storage, experiment_plan(planned(), time_limit_s=10.0))
+    worker = add_worker(location)
+    use_time(location, 4.0)
+
+    assert must_claim(storage, worker).seconds_left == 6.0
+
+
+def test_without_a_time_limit_a_job_has_no_seconds_left(
+    storage: HyperionStorage, worker: int
+) -> None:
+    assert must_claim(storage, worker).seconds_left is None
+
+
+def test_a_set_too_dear_for_the_time_left_is_passed_over(
+    location: Location, storage: HyperionStorage
+) -> None:
+    create_or_extend(storage, experiment_plan(planned(), time_limit_s=20.0))
+    worker = add_worker(location)
+    for score in (0.1, 0.2):
+        finish(storage, worker, score)
+        take(location, 1.0)
+
+    third = must_claim(storage, worker)
+
+    assert (third.kind, third.number) == ("trial", 2)
+    run_job(storage, third, [0.3])
+    with asking(location) as reader:
+        assert reader.trials(1)[2].params != {"kind": "round", "size": 5.0}
+
+
+def test_under_a_time_limit_the_stronger_model_gets_the_first_trial(
+    location: Location, storage: HyperionStorage
+) -> None:
+    weak, strong = planned("weak", prior=0.1), planned("strong", prior=0.9)
+    create_or_extend(storage, experiment_plan(weak, strong, time_limit_s=60.0))
+    worker = add_worker(location)
+
+    assert must_claim(storage, worker).model == "strong"
+
+
+def test_a_hopeless_model_rests_under_a_time_limit(
+    location: Location, storage: HyperionStorage
+) -> None:
+    models = [planned("bad", prior=0.9), planned("good", prior=0.9)]
+    create_or_extend(storage, experiment_plan(*models, time_limit_s=600.0))
+    worker = add_worker(location)
+    counts = Counter[str]()
+    for turn in range(14):
+        job = must_claim(storage, worker)
+        counts[job.model] += 1
+        run_job(storage, job, [0.8 + turn / 1000 if job.model == "good" else 0.1 + turn / 1000])
+        take(location, 1.0)
+
+    assert counts["bad"] <= 4
+
+
+def test_when_nothing_fits_the_time_left_the_experiment_ends_at_once(
+    location: Location, storage: HyperionStorage
+) -> None:
+    create_or_extend(storage, experiment_plan(planned(expected_s=3.0), time_limit_s=10.0))
+    worker = add_worker(location)
+    finish(storage, worker, 0.5)
+    take(location, 3.0)
+    use_time(location, 8.0)
+
+    job = must_claim(storage, worker)
+
+    assert (job.kind, job.seconds_left) == ("closing", 2.0)
+    study = the_study(location)[1]
+    assert study.message == "time: nothing more fits"
+    with asking(location) as reader:
+        assert reader.events(1)[-1].text == "time: nothing more fits the 2.0 s left"
+    close_study(storage, 1, worker, HeldOut(0.5, 0, opened=True))
+    control.change_experiment(location, 1, time_limit_s=60.0)
+    assert must_claim(storage, worker).kind == "trial"
+
+
+def test_nothing_ends_for_lack_of_time_while_a_trial_runs(
+    location: Location, storage: HyperionStorage
+) -> None:
+    create_or_extend(storage, experiment_plan(planned(expected_s=30.0), time_limit_s=10.0))
+    worker = add_worker(location)
+    first = must_claim(storage, worker)
+
+    assert claim(storage, 1, add_worker(location, slot=2)) is None
+    assert the_study(location)[1].state == "running"
+    run_job(storage, first, [0.5])
+    take(location, 1.0)
+    assert must_claim(storage, worker).kind == "trial"
+
+
+def test_a_study_without_a_plan_runs_until_its_time_is_up(
+    location: Location, storage: HyperionStorage
+) -> None:
+    plan = experiment_plan(study_plan(goal=None, plan=None), time_limit_s=10.0)
+    create_or_extend(storage, plan)
+    worker = add_worker(location)
+    finish(storage, worker, 0.5)
+    take(location, 9.0)
+    use_time(location, 9.5)
+
+    assert must_claim(storage, worker).kind == "trial"
+
+
+def test_a_grid_that_is_used_up_ends_the_study(
+    location: Location, storage: HyperionStorage
+) -> None:
+    space = Space({"kind": Choice(("a", "b")), "deep": Choice((True, False))})
+    plan = {"portfolio": [{"kind": "a", "deep": True}], "weights": [1.0]}
+    study = study_plan(goal=50, space=space, plan=plan)
+    create_or_extend(storage, experiment_plan(study, sampler="grid"))
+    worker = add_worker(location)
+    seen = []
+    for _ in range(5):
+        job = must_claim(storage, worker)
+        assert job.kind == "trial"
+        run_job(storage, job, [0.5], sampler="grid")
+    with asking(location) as reader:
+        seen = [tuple(t.params.values()) for t in reader.trials(1)]
+
+    assert must_claim(storage, worker).kind == "closing"
+    assert the_study(location)[1].message == "grid used up"
+    assert seen[0] == ("a", True)
+    assert set(seen[1:]) == {("a", True), ("a", False), ("b", True), ("b", False)}
+
+
+# -- the ensemble ---------------------------------------------------------------------------------
+
+
+def end_study(storage: HyperionStorage, worker: int) -> None:
+    """Run what is left of the next study that ends, and settle its end."""
+    while (job := must_claim(storage, worker)).kind == "trial":
+        run_job(storage, job, [0.5])
+    assert job.kind == "closing"
+    close_study(storage, job.study_id, worker, HeldOut(0.4, 0, opened=True))
+
+
+@pytest.fixture
+def settled(location: Location, storage: HyperionStorage) -> int:
+    """A worker of an experiment of which only the ensemble is left to make."""
+    create_or_extend(storage, experiment_plan(planned("a", goal=1), planned("b", goal=1)))
+    worker = add_worker(location)
+    end_study(storage, worker)
+    end_study(storage, worker)
+    return worker
+
+
+def outlook_of(location: Location) -> Outlook | None:
+    with changing(location) as connection:
+        return look_ahead(connection, 1)
+
+
+def test_the_last_job_of_an_experiment_is_its_ensemble_and_there_is_one_of_it(
+    location: Location, storage: HyperionStorage, settled: int
+) -> None:
+    assert outlook_of(location) == Outlook("running", 1)
+
+    job = must_claim(storage, settled)
+
+    assert job == Job("ensemble", -1, "e", "", None)
+    assert claim(storage, 1, add_worker(location, slot=2)) is None
+    keep_ensemble(
+        storage,
+        1,
+        settled,
+        selection_score=0.6,
+        held_out_score=0.5,
+        members=[{"study": "e/a", "number": 0, "weight": 1.0}],
+    )
+    assert claim(storage, 1, settled) is None
+    assert outlook_of(location) == Outlook("done", 0)
+    assert rows(location, "SELECT selection_score, held_out_score FROM hx_ensemble") == [(0.6, 0.5)]
+    with asking(location) as reader:
+        assert reader.events(1)[-1].text == "ensemble: 0.6 with 1 member"
+
+
+def test_an_ensemble_of_a_worker_that_died_is_made_by_another(
+    location: Location, storage: HyperionStorage, settled: int
+) -> None:
+    assert must_claim(storage, settled).kind == "ensemble"
+    other = add_worker(location, slot=2)
+
+    with changing(location) as connection:
+        known = facts(connection, 1)
+        assert known is not None
+        assert known.closing == {settled: -1}
+        supervision.free_closing(connection, settled)
+
+    assert must_claim(storage, other).kind == "ensemble"
+    keep_ensemble(storage, 1, settled, selection_score=9.0, held_out_score=None)
+    assert rows(location, "SELECT made_at, selection_score FROM hx_ensemble") == [(None, None)]
+
+
+def test_a_new_runner_frees_the_ensemble_that_nobody_makes_any_more(
+    location: Location, storage: HyperionStorage, settled: int
+) -> None:
+    assert must_claim(storage, settled).kind == "ensemble"
+
+    with changing(location) as connection:
+        supervision.sweep(connection, 1, "its runner died")
+
+    assert must_claim(storage, add_worker(location, slot=2)).kind == "ensemble"
+
+
+def test_an_ensemble_that_kills_its_workers_is_given_up_with_a_note(
+    location: Location, storage: HyperionStorage, settled: int
+) -> None:
+    assert must_claim(storage, settled).kind == "ensemble"
+
+    with changing(location) as connection:
+        supervision.close_without_score(connection, 1, -1, "its worker crashed, 4 times")
+
+    assert claim(storage, 1, settled) is None
+    assert outlook_of(location) == Outlook("done", 0)
+    assert rows(location, "SELECT note FROM hx_ensemble") == [("its worker crashed, 4 times",)]
+
+
+def test_more_trials_have_the_ensemble_made_again(
+    location: Location, storage: HyperionStorage, settled: int
+) -> None:
+    must_claim(storage, settled)
+    keep_ensemble(storage, 1, settled, selection_score=0.6, held_out_score=0.5)
+    assert control.raise_goals(location, [the_study(location)], 2) == ["e/a"]
+    assert rows(location, "SELECT made_at FROM hx_ensemble") == [(None,)]
+
+    end_study(storage, settled)
+
+    assert must_claim(storage, settled).kind == "ensemble"
+
+
+def test_a_claim_alone_has_the_ensemble_made_again(
+    location: Location, storage: HyperionStorage, settled: int
+) -> None:
+    must_claim(storage, settled)
+    keep_ensemble(storage, 1, settled, selection_score=0.6, held_out_score=0.5)
+    create_or_extend(storage, experiment_plan(planned("c", goal=1)))
+
+    end_study(storage, settled)
+
+    assert must_claim(storage, settled).kind == "ensemble"
+
+
+def test_what_was_cancelled_or_has_no_plan_or_no_data_gets_no_ensemble(
+    tmp_path: Path,
+) -> None:
+    objective = {"function": "f", "sha256": "0" * 64}
+    for number, changes in enumerate(
+        (
+            {"studies": (planned(goal=1),)},
+            {"studies": (study_plan(goal=1, plan=None),)},
+            {"studies": (planned(goal=1),), "dataset": None, "objective": objective},
+        )
+    ):
+        location = new_store(tmp_path / f"{number}.db")
+        with opened(location) as storage:
+            create_or_extend(storage, experiment_plan(**changes))
+            worker = add_worker(location)
+            if number == 0:
+                control.order(location, [the_study(location)], "cancel")
+            else:
+                end_study(storage, worker)
+            assert claim(storage, 1, worker) is None
+        assert outlook_of(location) == Outlook("cancelled" if number == 0 else "done", 0)
+
+
 def test_an_ended_study_is_settled_before_the_others_get_more_trials(
     location: Location, storage: HyperionStorage
 ) -> None:
@@ -548,7 +887,7 @@ def test_a_study_stopped_before_anything_completed_is_stopped_and_not_failed(
     job = must_claim(storage, worker)
 
     note = "no trial completed"
-    close_study(storage, job.study_id, worker, score=None, number=None, note=note, opened=False)
+    close_study(storage, job.study_id, worker, HeldOut(None, None, note))
 
     study = the_study(location)[1]
     assert (study.state, study.message) == ("stopped", note)
@@ -563,7 +902,7 @@ def test_the_end_of_a_study_that_was_cancelled_meanwhile_is_not_settled(
     job = must_claim(storage, worker)
     control.order(location, [the_study(location)], "cancel")
 
-    close_study(storage, job.study_id, worker, score=0.4, number=0, note=None, opened=True)
+    close_study(storage, job.study_id, worker, HeldOut(0.4, 0, opened=True))
 
     assert rows(location, "SELECT held_out_score, closed_at FROM hx_study") == [(None, None)]
     with changing(location) as connection:

@@ -17,6 +17,8 @@ import pytest
 
 from engines.errors import BadInput
 from engines.run import orders
+from engines.study.endings import HeldOut, close_study
+from engines.study.ensembles import keep_ensemble
 from engines.study.experiments import create_or_extend
 from engines.study.location import Location
 from engines.study.locks import take_runner_lock
@@ -30,6 +32,7 @@ from tests.unit.building import (
     add_worker,
     an_experiment,
     changing,
+    dataset_plan,
     experiment_plan,
     must_claim,
     new_store,
@@ -110,7 +113,23 @@ BAD_RUNS = {
     "unknown set": (("run", "ridge", "--data", "diabets"), 2, "diabetes"),
     "no data": (("run", "ridge"), 2, "Which data"),
     "absent target": ((*GOOD[:4], "--target", "prize"), 2, "did you mean price"),
-    "text target": ((*GOOD[:4], "--target", "word"), 2, "holds text"),
+    "text target": (
+        (*GOOD[:4], "--target", "word", "--task", "regression"),
+        2,
+        "holds text",
+    ),
+    "model of another task": (
+        ("run", "huber", "--data", "good.csv", "--target", "word"),
+        2,
+        "huber can't be used here: does no classification",
+    ),
+    "model for other values": (
+        ("run", "gamma", "--data", "good.csv", "--target", "price"),
+        2,
+        "gamma can't be used here: the target has values down to 0",
+    ),
+    "metric of another task": ((*GOOD, "--metric", "accuracy"), 2, "accuracy"),
+    "absent groups": ((*GOOD, "--groups", "county"), 2, "county"),
     "constant target": (
         ("run", "ridge", "--data", "constant.csv", "--target", "price"),
         2,
@@ -133,7 +152,7 @@ BAD_RUNS = {
     "improvement": ((*GOOD, "--min-improvement", "nan"), 2, "nan is not a number of at least 0"),
     "metric": ((*GOOD, "--metric", "auc"), 2, "No metric `auc`: one of r2"),
     "sampler": ((*GOOD, "--sampler", "grd"), 2, "--sampler grd: one of tpe, random"),
-    "pruner": ((*GOOD, "--pruner", "x"), 2, "--pruner x: one of none"),
+    "pruner": ((*GOOD, "--pruner", "x"), 2, "--pruner x: one of racing, none"),
     "task": ((*GOOD, "--task", "poetry"), 2, "--task poetry"),
     "name with a slash": ((*GOOD, "--name", "a/b"), 2, "can't name an experiment"),
     "nasty experiment": ((*GOOD, "--name", "\x1b[31mred"), 2, "can't name an experiment"),
@@ -320,6 +339,97 @@ def test_json_is_a_document_on_stdout_and_silence_on_stderr(say: Say, store: Loc
     assert {"number", "state", "value", "params", "duration_s", "worker", "seed", "error"} <= set(
         first
     )
+
+
+def test_capabilities_count_what_can_run_and_name_the_tasks(
+    say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = say("capabilities").out
+    listed = {spec["model"]: spec for spec in json.loads(say("capabilities", "--json").out)}
+
+    assert re.search(r"^sklearn +36/36 ", told, re.MULTILINE)
+    assert re.search(r"^ensemble +3/3 ", told, re.MULTILINE)
+    assert listed["ridge"]["tasks"] == ["regression", "classification"]
+    assert listed["huber"]["tasks"] == ["regression"]
+    assert all(spec["summary"] and spec["available"] for spec in listed.values())
+    monkeypatch.setenv("HYPERION_HIDE_PACKAGES", "catboost")
+    lean = say("capabilities").out
+    assert re.search(r"^ensemble +2/3 ", lean, re.MULTILINE)
+    assert "catboost needs catboost: pip install" in lean
+
+
+def test_one_trial_is_told_with_its_folds_and_its_error(say: Say, store: Location) -> None:
+    good = say("trials", "first/a", "0")
+    bad = say("trials", "first/b", "1")
+
+    assert good.out.startswith("first/a trial 0: complete, score 0.2500\n  kind = round\n")
+    assert "folds: 0.2500" in good.out
+    assert "error: ValueError: too ␛[31mred" in bad.out
+    assert "Traceback" in bad.out
+    document = json.loads(say("trials", "first/a", "0", "--json").out)
+    assert document["metrics"] == {"folds": [0.25]}
+    say("trials", "first/a", "99").refuses(2, "99")
+    say("trials", "first/a", "x").refuses(2, "NUMBER: `x` is not a whole number")
+    say("trials", "first/a", "0", "--csv", "-").refuses(2, "leave out the number")
+    say("trials", "first/a", "0", "--replay").refuses(2, "leave out the number")
+
+
+def test_show_and_compare_tell_intervals_luck_ensemble_caps_and_what_was_left_out(
+    say: Say, own_home: Path
+) -> None:
+    location = new_store(own_home / "studies.db")
+    plan = study_plan("a", goal=1, plan={"portfolio": [], "weights": [], "rows": [4000, 50000]})
+    reasons = {"gamma": "the target has negative values"}
+    data = dataset_plan(classes=("low", "high"), group_column="county")
+    with opened(location) as storage:
+        create_or_extend(storage, experiment_plan(plan, name="e", left_out=reasons, dataset=data))
+        worker = add_worker(location)
+        run_job(storage, must_claim(storage, worker), [0.75])
+        found = {
+            **{"selection_interval": [0.7, 0.8], "held_out_interval": [0.6, 0.78]},
+            **{"baseline": "mean", "p_beats_baseline": 0.0004},
+        }
+        must_claim(storage, worker)
+        close_study(storage, 1, worker, HeldOut(0.7, 0, opened=True, evidence=found))
+        must_claim(storage, worker)
+        members = [{"study": "e/a", "number": 0, "weight": 1.0}]
+        keep_ensemble(
+            storage, 1, worker,
+            selection_score=0.76, held_out_score=0.71, members=members, evidence=found,
+        )  # fmt: skip
+
+    shown, compared = say("show", "e"), say("compare", "e")
+
+    for line in (
+        *("groups: rows with one county stay in one part of the split", "2 classes: low, high"),
+        *("a: trained on 4,000 of 50,000 rows", "ensemble: a#0 100%"),
+        "left out: gamma: the target has negative values",
+    ):
+        assert line in shown.out, shown.out
+    assert re.search(r"^1  a +0\.7500 +0\.7000 +0\.6\.\.0\.78 ", shown.out, re.MULTILINE)
+    assert re.search(r"^   ensemble +0\.7600 ", shown.out, re.MULTILINE)
+    assert re.search(r"^a +0\.7\.\.0\.8 +0\.6\.\.0\.78 +<0\.001 +mean$", shown.out, re.MULTILINE)
+    row = next(line for line in compared.out.splitlines() if line.startswith("1  e/a"))
+    assert {"0.7..0.8", "0.6..0.78", "-0.05000", "<0.001", "4,000"} <= set(row.split())
+    assert re.search(r"^– +e/ensemble +ensemble +0\.7600 ", compared.out, re.MULTILINE)
+
+
+def test_data_are_checked_for_the_models_that_could_not_use_them(say: Say, here: Path) -> None:
+    lines = ["size,price"] + [f"{i % 7},{i - 20}" for i in range(60)]
+    (here / "negative.csv").write_text("\n".join(lines) + "\n")
+
+    told = say("data", "check", "negative.csv", "--target", "price", "--task", "regression")
+    document = json.loads(say("data", "check", "good.csv", "--target", "word", "--json").out)
+
+    assert told.code == 0
+    assert re.search(r"models +left out: .*gamma.*: the target has negative values", told.out)
+    assert document["data"]["task"] == "classification"
+    assert document["data"]["classes"] == ["a", "b"]
+    assert document["unfit"]["huber"] == "does no classification"
+    assert "ridge" not in document["unfit"]
+    zero = say("data", "check", "negative.csv", "--target", "price", "--metric", "mape")
+    assert zero.code == 2
+    assert re.search(r"error +file: --metric mape is not defined", zero.out)
 
 
 def test_csv_goes_to_stdout_or_to_a_new_file(say: Say, store: Location, here: Path) -> None:

@@ -6,20 +6,37 @@ from dataclasses import replace
 
 import pytest
 
-from engines.analysis.compare import changed_parameters, describe_question, gap, group_comparable
+from engines.analysis.compare import (
+    changed_parameters,
+    describe_question,
+    differences,
+    gap,
+    group_comparable,
+)
 from engines.analysis.report import (
     best_baseline,
     experiment_document,
+    trial_detail_document,
     trial_document,
     verdict,
 )
-from engines.study.records import Baseline, Best, Dataset, Trial
+from engines.study.records import (
+    Baseline,
+    Best,
+    Dataset,
+    Ensemble,
+    Evidence,
+    Trial,
+    TrialDetail,
+)
 from engines.study.states import Counts
 from tests.unit.building import a_study, an_experiment
 
 ORDERED = {"kind": "expanding windows", "ordered": True, "folds": 5}
 OTHER_DATA = Dataset("towns", None, "b" * 64, 100, 3, "price", None, ())
+GROUPED = Dataset("towns", None, "a" * 64, 100, 3, "price", None, (), "county")
 OTHER_TARGET = Dataset("towns", None, "a" * 64, 100, 3, "rent", None, ())
+SCORES = {"a": 0.7, "b": 0.9}
 CODE = {"sha256": "1" * 64, "function": "f", "reference": "m.py:f"}
 
 
@@ -30,6 +47,8 @@ CODE = {"sha256": "1" * 64, "function": "f", "reference": "m.py:f"}
         ({}, {"sampler": "random", "workers": 9, "name": "z", "time_limit_s": 5.0}, True),
         ({}, {"dataset": OTHER_DATA}, False),
         ({}, {"dataset": OTHER_TARGET}, False),
+        ({}, {"dataset": GROUPED}, False),
+        ({"dataset": GROUPED}, {"dataset": GROUPED}, True),
         ({}, {"metric": "mae", "maximize": False}, False),
         ({}, {"task": "forecast"}, False),
         ({}, {"seed": 8}, False),
@@ -80,6 +99,27 @@ def test_a_group_is_sorted_from_best_to_worst_with_the_unscored_last(
     ranked = ["mean", "median"] if maximize else ["median", "mean"]
     assert [baseline.name for baseline in group.baselines] == ranked
     assert [study.model for study in experiment.ranked] == order
+
+
+def test_ensembles_stand_beside_the_studies_best_first_and_never_among_them() -> None:
+    made = {name: Ensemble(score, 0.5, (), None, None) for name, score in SCORES.items()}
+    experiments = [an_experiment(name, ensemble=one) for name, one in made.items()]
+    none = an_experiment("n", ensemble=Ensemble(None, None, (), None, "no ensemble: none"))
+    pairs = [(e, s) for e in (*experiments, none, an_experiment("z")) for s in (*e.studies,) * 2]
+
+    (group,) = group_comparable(pairs)
+
+    assert [e.name for e, _ in group.ensembles] == ["b", "a"]
+    assert len(group.rows) == len(pairs)
+    (worse_first,) = group_comparable([(replace(e, maximize=False), s) for e, s in pairs])
+    assert [e.name for e, _ in worse_first.ensembles] == ["a", "b"]
+
+
+def test_what_differs_is_named_and_groups_are_one_of_it() -> None:
+    grouped = an_experiment(dataset=GROUPED)
+
+    assert differences([an_experiment(), grouped]) == ["groups"]
+    assert ", groups by county, r2" in describe_question(grouped)
 
 
 def test_a_question_is_told_in_words() -> None:
@@ -237,6 +277,48 @@ def test_a_trial_s_document_has_the_promised_keys() -> None:
         document
     )
     assert (document["number"], document["error"], document["retry_of"]) == (4, "ValueError: x", 3)
+
+
+def test_a_trial_s_detail_tells_its_folds_and_reports_as_well() -> None:
+    trial = Trial(1, 1, 4, "pruned", 0.3, {"a": 1}, None, None, 0.5, 2, 7, None, None, None)
+    metrics = {"folds": [0.3], "rows": [4000, 50000]}
+
+    document = trial_detail_document(TrialDetail(trial, None, metrics, ((1, 0.3),), 100.0, 2))
+
+    assert document["metrics"] == metrics
+    assert document["reports"] == [[1, 0.3]]
+    assert (document["number"], document["requeues"], document["traceback"]) == (4, 2, None)
+
+
+def test_a_document_holds_evidence_ensemble_and_what_was_left_out() -> None:
+    evidence = Evidence((0.7, 0.9), (0.6, 0.8), "mean", 0.002)
+    members = ({"study": "e/ridge", "number": 0, "weight": 1.0},)
+    experiment = replace(
+        with_best(Best(1, 0.8, 0.7), ensemble=Ensemble(0.82, 0.71, members, evidence, None)),
+        studies=(a_study(best=Best(1, 0.8, 0.7), evidence=evidence, rows=(40, 500)),),
+        left_out={"gamma": "the target has negative values"},
+    )
+
+    document = experiment_document(experiment, None)
+
+    (study,) = document["studies"]
+    assert study["rows"] == [40, 500]
+    assert study["evidence"]["held_out_interval"] == (0.6, 0.8)
+    assert study["evidence"]["p_beats_baseline"] == 0.002
+    assert document["ensemble"]["members"] == list(members)
+    assert document["left_out"] == {"gamma": "the target has negative values"}
+    none = replace(experiment, ensemble=Ensemble(None, None, (), None, "no ensemble: none"))
+    assert experiment_document(none, None)["ensemble"] is None
+    assert experiment_document(none, None)["ensemble_note"] == "no ensemble: none"
+
+
+def test_a_lead_that_luck_could_give_is_no_lead() -> None:
+    lucky = with_best(Best(1, 0.8, 0.1))
+    unsure = replace(lucky, studies=(a_study(evidence=Evidence(p=0.02, baseline="mean")),))
+    sure = replace(lucky, studies=(a_study(evidence=Evidence(p=0.002, baseline="mean")),))
+
+    assert verdict(unsure).startswith("No model beats the baseline: the lead of ridge over mean")
+    assert "(better than mean: p = 0.002)" in verdict(sure)
 
 
 # -- progress -------------------------------------------------------------------------------------

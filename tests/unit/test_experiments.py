@@ -16,6 +16,7 @@ from engines.study.location import Location
 from engines.study.storage import HyperionStorage
 from engines.study.tables import HyperionTable
 from tests.unit.building import (
+    DEFAULTS,
     asking,
     dataset_plan,
     experiment_plan,
@@ -46,10 +47,9 @@ def test_an_experiment_is_stored_with_all_that_identifies_it(
     assert (location.data(experiment_id) / "data.npz").read_bytes() == b"data"
     versions = json.loads(rows(location, "SELECT versions FROM hx_experiment")[0][0])
     assert {"optuna", "scikit-learn", "numpy"} <= set(versions)
-    assert rows(location, "SELECT study_id, number, state FROM hx_trial") == [
-        (1, 0, "WAITING"),
-        (2, 0, "WAITING"),
-    ]
+    plans = [json.loads(row[0]) for row in rows(location, "SELECT plan FROM hx_study")]
+    assert [plan["portfolio"] for plan in plans] == [[DEFAULTS]] * 2
+    assert rows(location, "SELECT count(*) FROM hx_trial") == [(0,)]
 
 
 def test_names_are_given_out_in_order(location: Location, storage: HyperionStorage) -> None:
@@ -127,7 +127,6 @@ def test_the_same_settings_add_models_and_raise_totals(
     assert experiment.workers == 5
     assert rows(location, "SELECT patience FROM hx_experiment") == [(8,)]
     assert rows(location, "SELECT count(*) FROM hx_dataset") == [(1,)]
-    assert [s.waiting for s in (s.counts for s in experiment.studies)] == [1, 1]
 
 
 def test_a_total_is_never_lowered(location: Location, storage: HyperionStorage) -> None:

@@ -18,6 +18,7 @@ from engines.analysis.export import comparison_rows, to_csv, trial_rows, write_w
 from engines.errors import BadInput
 from engines.study.experiments import create_or_extend
 from engines.study.location import Location
+from engines.study.records import Ensemble, Evidence
 from engines.study.storage import HyperionStorage
 from tests.unit.building import (
     a_study,
@@ -148,6 +149,38 @@ def test_a_comparison_ranks_within_each_question_and_lists_baselines() -> None:
     assert "params_alpha" in changed[0]
     assert "params_same" not in changed[0]
     assert all(math.isfinite(r["selection_score"]) for r in rows if r["model"] != "svr")
+
+
+def test_a_comparison_has_intervals_caps_members_and_never_ranks_an_ensemble() -> None:
+    evidence = Evidence((0.7, 0.9), (0.6, 0.8), "mean", 0.002)
+    members = (
+        {"study": "a/ridge", "number": 0, "weight": 0.25},
+        {"study": "a/svr", "number": 3, "weight": 0.75},
+    )
+    experiment = an_experiment(
+        "a",
+        a_study("a/ridge", evidence=evidence, rows=(4000, 50000)),
+        a_study("a/svr"),
+        ensemble=Ensemble(0.95, 0.7, members, evidence, None),
+    )
+    groups = group_comparable([(experiment, s) for s in experiment.studies])
+
+    rows = comparison_rows(groups, lambda study: {})
+
+    assert [(r["kind"], r["model"], r["rank"]) for r in rows] == [
+        *(("study", "ridge", 1), ("study", "svr", 2), ("ensemble", "ensemble", None)),
+        *(("baseline", "mean", None), ("baseline", "median", None)),
+    ]
+    ridge, svr, ensemble, mean, _ = rows
+    bounds = ("selection_low", "selection_high", "held_out_low", "held_out_high")
+    assert [ridge[name] for name in bounds] == [0.7, 0.9, 0.6, 0.8]
+    assert [ensemble[name] for name in bounds] == [0.7, 0.9, 0.6, 0.8]
+    assert (ridge["p_beats_baseline"], ridge["baseline"]) == (0.002, "mean")
+    assert (ridge["rows_used"], ridge["rows_there"]) == (4000, 50000)
+    assert (svr["rows_used"], svr["held_out_low"]) == (None, None)
+    assert ensemble["members"] == "a/ridge#0 0.25; a/svr#3 0.75"
+    assert ensemble["gap"] == pytest.approx(-0.25)
+    assert mean["gap"] == pytest.approx(-0.1)
 
 
 # -- files ----------------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ import pytest
 import sqlalchemy
 from optuna.trial import TrialState
 
-from engines.study.claims import claim, close_study
+from engines.study.claims import claim
+from engines.study.endings import HeldOut, close_study
 from engines.study.experiments import create_or_extend
 from engines.study.location import Location, locate
 from engines.study.storage import HyperionStorage
@@ -93,9 +94,11 @@ def test_the_end_of_a_study_told_twice_is_settled_once(
         job = must_claim(storage, worker)
     assert job.kind == "closing"
     with losing_an_answer(storage):
-        close_study(storage, job.study_id, worker, score=0.5, number=0, note=None, opened=True)
+        close_study(storage, job.study_id, worker, HeldOut(0.5, 0, opened=True))
 
-    assert claim(storage, 1, worker) is None
+    following = claim(storage, 1, worker)
+    assert following is not None
+    assert following.kind == "ensemble"
     assert rows(location, "SELECT openings FROM hx_study") == [(1,)]
     assert rows(location, "SELECT count(*) FROM hx_event WHERE text LIKE 'finished: %'") == [(1,)]
 

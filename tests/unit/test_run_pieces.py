@@ -16,12 +16,12 @@ import pytest
 from engines.errors import BadInput, HyperionError
 from engines.run import capacity, cgroup, deaths, launcher, limits, objective, process, runner, tree
 from engines.run.hands import Hand, how_it_ended
-from engines.run.runner import Runner
+from engines.run.runner import GRACE_S, Runner
 from engines.study import supervision
 from engines.study.experiments import create_or_extend
 from engines.study.location import Location
 from engines.study.locks import living_runners, runner_pid, take_runner_lock
-from engines.study.outlook import Facts
+from engines.study.outlook import Facts, Held
 from engines.study.storage import HyperionStorage
 from tests.unit.building import (
     add_worker,
@@ -667,10 +667,14 @@ def test_time_is_accounted_while_trials_run_and_ends_the_studies(
     assert pass_time(60) == pytest.approx(4.0)
     living.frozen_at = None
     assert not living.killed
+    living.trial, living.since = Held(1, 1, 0, "shapes", "", 0), now
     assert pass_time(7) == pytest.approx(11.0)
-
-    assert living.killed
     assert rows(location, "SELECT ended_by FROM hx_study") == [("time limit of 10 s",)]
+
+    driver.end_late(look(driver), now + GRACE_S / 2)
+    assert not living.killed  # a model that watches the clock has stopped, and is being scored
+    driver.end_late(look(driver), now + GRACE_S)
+    assert living.killed
 
 
 def test_a_worker_that_does_nothing_for_long_is_flagged_until_it_moves(

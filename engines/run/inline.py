@@ -1,0 +1,112 @@
+"""An experiment run by this very process, for a notebook with one core: no runner, no workers.
+
+The store sees a runner and a worker like any other, so that everybody else leaves the experiment
+to this process while it lives, and finds it orphaned when it dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator
+
+from threadpoolctl import threadpool_limits
+
+from engines.errors import HyperionError
+from engines.run.context import Context
+from engines.run.process import boot_id, start_ticks
+from engines.run.worker import Worker
+from engines.study import supervision
+from engines.study.location import Location
+from engines.study.locks import take_runner_lock
+from engines.study.outlook import look_ahead
+from engines.study.plain import Connection, connect_to_read, connect_to_write, writing
+from engines.study.states import FINAL
+
+Reserve = Callable[[Context], float]
+"""How many seconds are needed after the search, as far as is known now."""
+
+
+def run_inline(
+    location: Location,
+    experiment_id: int,
+    deadline: float | None = None,
+    reserve: Reserve = lambda _: 0.0,
+) -> Context:
+    """Work until the experiment is over; returns what was loaded for it, to go on with.
+
+    deadline: `time.monotonic()` seconds by which the search, and what `reserve` asks for after
+    it, are to be over; the experiment's time limit follows, trial by trial. Raises HyperionError
+    if another process drives the experiment.
+    """
+    lock = take_runner_lock(location.runner_lock(experiment_id))
+    if lock is None:
+        raise HyperionError(
+            f"Experiment {experiment_id} of {location.shown} is being run by another process: "
+            "wait for it, or give this one another name."
+        )
+    try:
+        # Workers have one thread each by their environment; here it is too late for that.
+        with (
+            threadpool_limits(1),
+            contextlib.closing(connect_to_write(location)) as connection,
+            _registered(connection, experiment_id) as worker_id,
+        ):
+            context = Context(location, experiment_id, worker_id)
+            _work(connection, context, deadline, reserve)
+            return context
+    finally:
+        os.close(lock)
+
+
+@contextlib.contextmanager
+def _registered(connection: Connection, experiment_id: int) -> Iterator[int]:
+    with writing(connection):
+        runner_id = supervision.add_runner(connection, experiment_id)
+        supervision.sweep(connection, experiment_id, "its runner died")
+        worker_id = supervision.add_worker(
+            connection, experiment_id, 1, os.getpid(), start_ticks(os.getpid()), boot_id()
+        )
+    try:
+        yield worker_id
+    finally:
+        with writing(connection):
+            supervision.sweep(connection, experiment_id, "its runner ended")
+            supervision.end_worker(connection, worker_id, "nothing left to do")
+            supervision.end_runner(connection, runner_id, "nothing left to do")
+
+
+def _work(
+    connection: Connection, context: Context, deadline: float | None, reserve: Reserve
+) -> None:
+    worker = Worker(context)
+    worker.begin()
+    used, limit = context.experiment.time_used_s, context.experiment.time_limit_s
+    accounted = time.monotonic()
+    while True:
+        now = time.monotonic()
+        used, accounted = used + now - accounted, now
+        if deadline is not None:
+            limit = used + max(0.0, deadline - reserve(context) - now)
+        with writing(connection):
+            _account(connection, context.experiment_id, used, limit)
+        if not worker.work_once() and _is_over(context):
+            return
+
+
+def _account(
+    connection: Connection, experiment_id: int, used_s: float, limit_s: float | None
+) -> None:
+    connection.execute(
+        "UPDATE hx_experiment SET time_used_s = ?, time_limit_s = ? WHERE id = ?",
+        (used_s, limit_s, experiment_id),
+    )
+    if limit_s is not None and used_s >= limit_s:
+        supervision.end_by_time(connection, experiment_id, limit_s)
+
+
+def _is_over(context: Context) -> bool:
+    with contextlib.closing(connect_to_read(context.location)) as connection:
+        found = look_ahead(connection, context.experiment_id)
+    return found is None or found.state in FINAL or found.claimable == 0
