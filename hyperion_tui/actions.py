@@ -70,6 +70,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("export", "e", "export", "write trials or a comparison to a CSV file", "work", 60),
     #
     Action("pause", "p", "pause", "finish what runs, then pause; again: interrupt", "orders", 20),
+    Action("freeze_trials", "F", "freeze", "stop processes where they are; u goes on", "orders"),
     Action("resume", "u", "resume", "go on", "orders", 30),
     Action("stop", "x", "stop", "finish what runs, then end for good", "orders", 65),
     Action("cancel", "K", "cancel", "end for good at once", "orders"),
@@ -83,6 +84,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("choose", "enter", "open", "open what is under the cursor", "list"),
     #
     Action("mark", "space", "mark", "mark a model, or a whole branch", "tree"),
+    Action("filter", "/", "find", "show models whose name or use contains a text", "tree", 66),
     Action("fold(False)", "right,l", "unfold", "unfold a branch", "tree"),
     Action("fold(True)", "left,h", "fold", "fold a branch", "tree"),
     #
@@ -105,7 +107,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("compare", "c", "compare", "marked experiments, study by study", "experiments", 50),
     #
     Action("export", "e", "export", "write the comparison to a CSV file", "compared", 60),
-    Action("changed", "d", "differences", "only lines that differ, or all", "compared", 61),
+    Action("turn", "t", "turn", "scores of all, or studies with parameters", "compared", 61),
+    Action("changed", "d", "differences", "parameters that differ, or all", "compared", 62),
     #
     Action("states", "f", "filter", "show trials of one state only", "trials", 71),
     #

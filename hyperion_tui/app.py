@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from rich.text import Text
+from textual import events
 from textual.app import App
 from textual.binding import Binding
 from textual.filter import Monochrome, NoColor
@@ -80,6 +81,14 @@ class HyperionApp(App[None]):
         await self.push_screen(MainScreen(self.location.shown))
         self.set_interval(self._tick_s, self._tick)
         self._tick()
+
+    async def on_event(self, event: events.Event) -> None:
+        """Before anything else: a key makes old notices go."""
+        if isinstance(event, events.Key | events.MouseDown) and not event.is_forwarded:
+            screen = self.screen_stack[-1] if self.screen_stack else None
+            if isinstance(screen, View):
+                screen.key_pressed()
+        await super().on_event(event)
 
     def on_unmount(self) -> None:
         self.feed.close()

@@ -9,8 +9,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 
 from engines.errors import HyperionError, one_line
 from engines.study.location import STORE_VARIABLE, Location
@@ -32,32 +32,54 @@ class Request:
     selectors: tuple[str, ...]
     data: str = ""
     target: str = ""
-    time_column: str = ""
+    task: str = ""
     metric: str = ""
     trials: str = ""
     time: str = ""
     workers: str = ""
-    seed: str = ""
     name: str = ""
+    seed: str = ""
+    time_column: str = ""
+    groups: str = ""
+    sampler: str = ""
+    pruner: str = ""
+    patience: str = ""
+    min_improvement: str = ""
+    trial_time: str = ""
+    trial_memory: str = ""
 
     def arguments(self) -> list[str]:
         """The words behind `run`."""
-        options = {
-            "--data": self.data,
-            "--target": self.target,
-            "--time-column": self.time_column,
-            "--metric": self.metric,
-            "--trials": self.trials,
-            "--time": self.time,
-            "--workers": self.workers,
-            "--seed": self.seed,
-            "--name": self.name,
-        }
-        words = list(self.selectors)
-        for option, value in options.items():
-            if value.strip():
-                words += [option, value.strip()]
+        return [*self.selectors, *self._options(f.name for f in fields(self)[1:])]
+
+    def about_data(self) -> list[str]:
+        """The words behind `data check`; none as long as no data are named."""
+        named = self.data.strip()
+        roles = ("target", "task", "metric", "seed", "time_column", "groups")
+        return [named, *self._options(roles)] if named else []
+
+    def _options(self, names: Iterable[str]) -> list[str]:
+        words: list[str] = []
+        for name in names:
+            value = str(getattr(self, name)).strip()
+            if value:
+                words += [f"--{name.replace('_', '-')}", value]
         return words
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was found in the data of a request before it starts.
+
+    data: their name, "" where they can't be used; then `problem` says why. unfit: why models
+    can't be used on them, by model.
+    """
+
+    data: str = ""
+    task: str = ""
+    about: str = ""
+    problem: str = ""
+    unfit: Mapping[str, str] = field(default_factory=dict)
 
 
 def run_child(words: Sequence[str], environment: Mapping[str, str] | None = None) -> Done:
@@ -96,6 +118,27 @@ def start_experiment(location: Location, request: Request) -> str:
         return str(json.loads(out)["experiment"])
     except (ValueError, KeyError, TypeError) as error:
         raise HyperionError(f"The start answered something strange: {one_line(out)}") from error
+
+
+def look_at_data(location: Location, request: Request) -> Look:
+    """Read the data of a request, as far as it names them, in a process that may load pandas."""
+    words = ("-m", "hyperion_tui", "data", "check", *request.about_data(), "--json")
+    done = run_child(words, {STORE_VARIABLE: location.option})
+    try:
+        found = json.loads(done.out)
+        data = found["data"] if found["ok"] else None
+        if data is None:
+            wrong = [f["text"] for f in found["findings"] if f["severity"] == "error"]
+            return Look(problem=one_line(wrong[0], 300))
+        classes = f", {len(data['classes'])} classes" if data["classes"] else ""
+        return Look(
+            data=data["name"],
+            task=data["task"],
+            about=f"{data['task']}{classes}: {data['rows']:,} rows, {data['columns']:,} columns",
+            unfit=found["unfit"],
+        )
+    except (ValueError, KeyError, TypeError, IndexError):
+        return Look(problem=_reason(done))
 
 
 def _reason(done: Done) -> str:

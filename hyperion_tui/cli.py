@@ -92,6 +92,8 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("name", metavar="NAME")
     sub = add("trials", "every trial of a study", "trials diabetes-1/ridge --csv trials.csv")
     sub.add_argument("study", metavar="STUDY")
+    sub.add_argument("number", nargs="?", type=_typed(options.NUMBER), metavar="NUMBER",
+        help="this one alone, with all that is known of it")  # fmt: skip
     sub.add_argument("--replay", action="store_true", help="compute its suggestions again")
     _add_csv(sub)
     sub = add("compare", "studies side by side, ranked", "compare diabetes-1 --csv table.csv")
@@ -138,15 +140,20 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add("--data", metavar="FILE|NAME", help="CSV, Parquet or a bundled set")
     add("--target", metavar="COLUMN", help="what to predict")
     add("--time-column", metavar="COLUMN", help="the order of the rows, or `none`")
-    add("--task", metavar="TASK", help="regression")
+    add("--task", metavar="TASK", help="regression or classification; guessed without it")
+    add("--groups", metavar="COLUMN", help="rows of one group stay in one part of the split")
+    add("--sample", type=_typed(options.whole(20, 10**9)), metavar="N",
+        help="learn from N of the rows, drawn at random")  # fmt: skip
     add("--trials", type=_typed(options.TRIALS), metavar="N", help="finished trials a model")
     add("--time", type=_typed(options.duration_s), metavar="T", help="whole run: 90s, 10m, 1h30m")
     add("--workers", type=_typed(options.WORKERS), metavar="N", help="processes, one core each")
     add("--seed", type=_typed(options.SEED), metavar="N", help="of split and search (42)")
-    add("--metric", metavar="NAME", help="r2 (default), rmse, mae, mse, mape")
+    add("--metric", metavar="NAME",
+        help="r2, rmse, mae, mse, mape, pinball; accuracy, balanced_accuracy, f1, roc_auc, "
+        "log_loss")  # fmt: skip
     add("--name", metavar="EXPERIMENT", help="a name, or an experiment to add to")
-    add("--sampler", default="tpe", metavar="NAME", help="tpe (default) or random")
-    add("--pruner", default="none", metavar="NAME", help="none (default), median or halving")
+    add("--sampler", default="tpe", metavar="NAME", help="tpe, random, gp, cmaes, qmc or grid")
+    add("--pruner", metavar="NAME", help="racing, none, median, halving or wilcoxon")
     add("--patience", type=_typed(options.PATIENCE), metavar="N",
         help="end a study after N trials without improvement")  # fmt: skip
     add("--min-improvement", type=_typed(options.number), metavar="X",
@@ -174,7 +181,7 @@ def _add_orders(add: Callable[[str, str, str], argparse.ArgumentParser]) -> None
         add(name, summary, f"{name} diabetes-1").add_argument("name", metavar="NAME")
     sub = add("retry", "queue failed trials again", "retry diabetes-1/svr 3 7")
     sub.add_argument("study", metavar="STUDY")
-    sub.add_argument("numbers", nargs="*", type=_typed(options.whole(0, 10**9)), metavar="NUMBER")
+    sub.add_argument("numbers", nargs="*", type=_typed(options.NUMBER), metavar="NUMBER")
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
@@ -186,6 +193,10 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     check.add_argument("file", metavar="FILE")
     check.add_argument("--target", metavar="COLUMN")
     check.add_argument("--time-column", metavar="COLUMN")
+    check.add_argument("--task", metavar="TASK", help="regression or classification")
+    check.add_argument("--groups", metavar="COLUMN", help="as in `run`")
+    check.add_argument("--metric", metavar="NAME", help="see whether these rows can be scored")
+    check.add_argument("--seed", type=_typed(options.SEED), default=42, metavar="N")
     _add_common(check, default=argparse.SUPPRESS)
 
 

@@ -86,6 +86,7 @@ TRIALS = whole(1, 1_000_000)
 WORKERS = whole(1, 256)
 SEED = whole(0, 2**31 - 1)
 PATIENCE = whole(1, 1_000_000)
+NUMBER = whole(0, 10**9)
 
 
 def from_environment(

@@ -16,14 +16,24 @@ from hyperion_tui import text
 _DONE = {"pause": "pausing", "run": "going on", "stop": "stopping", "cancel": "cancelled"}
 
 
-def give(location: Location, targets: Sequence[Target], want: str, *, now: bool = False) -> str:
-    """Order studies to run, pause, stop or cancel; returns what to tell the person."""
+def give(
+    location: Location,
+    targets: Sequence[Target],
+    want: str,
+    *,
+    now: bool = False,
+    freeze: bool = False,
+) -> str:
+    """Order studies to run, pause, stop or cancel; returns what to tell the person.
+
+    now, freeze: of a pause, interrupt trials, or stop their processes where they are.
+    """
     if want == "run":
         done = orders.resume(location, targets)
     else:
-        done = orders.give(location, targets, want, now=now)
+        done = orders.give(location, targets, want, now=now, freeze=freeze)
     names, notes = done.names, done.notes
-    how = "interrupted" if now and want == "pause" else _DONE[want]
+    how = "interrupted" if now else "frozen" if freeze else _DONE[want]
     what = names[0] if len(names) == 1 else text.plural(len(names), "study", "studies")
     return "; ".join([f"{how}: {what}", *notes])
 

@@ -11,17 +11,21 @@ import shutil
 import sqlite3
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engines.errors import HyperionError
 from engines.models import catalogue
-from engines.models.spec import is_installed
+from engines.models.spec import TASKS, ModelSpec, is_installed
 from engines.run.capacity import default_workers, free_memory_mib, usable_cores
 from engines.study import adoption
 from engines.study.location import Location
 from engines.study.reader import Reader
 from engines.study.sqlite import connect_to_read
-from hyperion_tui import text
+from hyperion_tui import text, words
 from hyperion_tui.output import print_json, print_table, talk
+
+if TYPE_CHECKING:
+    from engines.data.datasets import Dataset
 
 LEAST_SPACE_MIB = 64
 """Less than this on the store's disk is worth a word: a write-ahead log and a few logs take it."""
@@ -38,6 +42,8 @@ def capabilities(arguments: argparse.Namespace, _: Location) -> int:
                     "family": spec.family,
                     "available": spec.reason_missing is None,
                     "reason": spec.reason_missing,
+                    "tasks": list(spec.forms),
+                    "summary": spec.summary,
                 }
                 for spec in specs
             ]
@@ -46,12 +52,23 @@ def capabilities(arguments: argparse.Namespace, _: Location) -> int:
     rows = []
     for family, members in catalogue.families().items():
         here = sum(spec.reason_missing is None for spec in members)
-        rows.append([family, f"{here}/{len(members)}", ", ".join(spec.name for spec in members)])
-    print_table(["family", "status", "models"], rows)
+        tasks = (f"{task} {sum(task in spec.forms for spec in members)}" for task in TASKS)
+        rows.append([family, f"{here}/{len(members)}", ", ".join(tasks)])
+    print_table(["family", "status", "tasks"], rows)
+    print()
+    print_table(
+        ["model", "family", "does", "what it is"],
+        [[spec.name, spec.family, _tasks(spec), spec.summary] for spec in specs],
+    )
     for spec in specs:
         if spec.reason_missing is not None:
             print(text.clean(f"{spec.name} {spec.reason_missing}"))
     return 0
+
+
+def _tasks(spec: ModelSpec) -> str:
+    """`both`, where a model does all tasks, or the one that it does."""
+    return "both" if all(task in spec.forms for task in TASKS) else ", ".join(spec.forms)
 
 
 def data_list(arguments: argparse.Namespace, _: Location) -> int:
@@ -92,26 +109,72 @@ def data_list(arguments: argparse.Namespace, _: Location) -> int:
 
 
 def data_check(arguments: argparse.Namespace, _: Location) -> int:
-    """`data check FILE`: findings by line; 2 if the file can't be learned from."""
-    from engines.data.checks import check_file
+    """`data check FILE`: findings by line, and models that can't be used; 2 if it is no data."""
+    from engines.data.checks import Finding, check_file
 
-    report = check_file(arguments.file, arguments.target, arguments.time_column)
+    report = check_file(
+        arguments.file,
+        arguments.target,
+        arguments.time_column,
+        task=arguments.task,
+        groups=arguments.groups,
+    )
+    found, dataset, unfit = list(report.findings), report.dataset, dict[str, str]()
+    if dataset is not None:
+        try:
+            unfit = _unfit_models(dataset, arguments.seed, arguments.metric)
+        except HyperionError as error:
+            found.append(Finding("error", "file", str(error)))
+    ok = not any(finding.severity == "error" for finding in found)
     if arguments.json:
         print_json(
             {
                 "source": str(report.source),
-                "ok": report.ok,
+                "ok": ok,
                 "findings": [
-                    {"severity": f.severity, "where": f.where, "text": f.text}
-                    for f in report.findings
+                    {"severity": f.severity, "where": f.where, "text": f.text} for f in found
                 ],
+                "data": _data_document(dataset),
+                "unfit": unfit,
             }
         )
-    else:
-        for finding in report.findings:
-            where = f"{finding.where}: " if finding.where else ""
-            print(text.clean(f"{finding.severity:7} {where}{finding.text}"))
-    return 0 if report.ok else 2
+        return 0 if ok else 2
+    for finding in found:
+        where = f"{finding.where}: " if finding.where else ""
+        print(text.clean(f"{finding.severity:7} {where}{finding.text}"))
+    for line in words.left_out(unfit):
+        print(text.clean(f"models  {line}"))
+    return 0 if ok else 2
+
+
+def _unfit_models(dataset: Dataset, seed: int, metric: str | None) -> dict[str, str]:
+    """Why models can't be used on these data, by model. Raises BadInput as `run` would."""
+    from engines.data.facts import check_metric, data_facts
+    from engines.data.scoring import find_metric
+    from engines.data.splits import split_dataset
+
+    split = split_dataset(dataset, seed)
+    if metric is not None:
+        check_metric(find_metric(metric, dataset.task), dataset, split)
+    facts = {**data_facts(dataset, split), "folds": len(split.folds)}
+    reasons = {
+        name: spec.reason_unfit(dataset.task, facts) for name, spec in catalogue.models().items()
+    }
+    return {name: reason for name, reason in reasons.items() if reason is not None}
+
+
+def _data_document(dataset: Dataset | None) -> dict[str, object] | None:
+    if dataset is None:
+        return None
+    return {
+        "name": dataset.name,
+        "rows": dataset.rows,
+        "columns": len(dataset.features),
+        "target": dataset.target,
+        "time_column": dataset.time_column,
+        "task": dataset.task,
+        "classes": list(dataset.classes),
+    }
 
 
 def doctor(arguments: argparse.Namespace, location: Location) -> int:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from engines.analysis.report import experiment_document, verdict
@@ -19,7 +20,7 @@ from engines.study.location import Location
 from engines.study.reader import Reader
 from engines.study.records import Experiment, Study
 from engines.study.states import FINAL
-from hyperion_tui import options, text
+from hyperion_tui import options, text, words
 from hyperion_tui.output import print_json, print_table, talk
 
 POLL_S = 0.1
@@ -36,6 +37,7 @@ def run(arguments: argparse.Namespace, location: Location) -> int:
         data=arguments.data,
         target=arguments.target,
         time_column=arguments.time_column,
+        groups=arguments.groups,
         task=arguments.task,
         trials=_or_environment(arguments.trials, "OPTUNA_TRIALS", options.TRIALS),
         time_s=_or_environment(arguments.time, "OPTIMIZATION_TIMEOUT", options.duration_s),
@@ -49,6 +51,8 @@ def run(arguments: argparse.Namespace, location: Location) -> int:
         min_improvement=arguments.min_improvement,
         trial_time_s=arguments.trial_time,
         trial_memory_mib=arguments.trial_memory,
+        sample=arguments.sample,
+        tell=talk,
     )
     for notice in adoption.notices(location):
         talk(f"note: {notice}.")
@@ -94,8 +98,13 @@ def describe_start(experiment: Experiment) -> Iterator[str]:
         order = f" in time order, embargo {split['embargo_rows']} rows" if split["ordered"] else ""
         folds = f"{split['folds']} {split['kind']} on {split['search_rows']} rows"
         yield f"split: {folds}, {held_out}{order}"
+        if data.group_column is not None:
+            yield f"groups: rows with one {data.group_column} stay in one part of the split"
+        if data.classes:
+            yield words.classes_line(data.classes)
         for notice in data.notices:
             yield f"note: {notice}"
+        yield from words.left_out(experiment.left_out)
     else:
         reference = (experiment.objective or {}).get("reference", "?")
         better = "larger" if experiment.maximize else "smaller"
@@ -220,39 +229,43 @@ def print_result(
 
 
 def print_ranking(experiment: Experiment) -> None:
-    """Studies from best to worst, baselines among them, and the verdict below."""
-    rows: list[tuple[float | None, list[Any]]] = []
-    for study in experiment.studies:
-        best = study.best
-        selection = best.selection_score if best else None
-        held_out = best.held_out_score if best else None
-        total = f"{study.counts.finished}/{study.counts.goal or '-'}"
-        rows.append(
-            (selection, [study.model, selection, held_out, total, study.state,
-                         text.duration(study.train_s)])
-        )  # fmt: skip
+    """Studies from best to worst, the ensemble and baselines among them, and the verdict below."""
+    rows = [_study_row(study) for study in experiment.studies]
+    ensemble = experiment.ensemble
+    if ensemble is not None and ensemble.selection_score is not None:
+        members = text.plural(len(ensemble.members), "trial")
+        scores: list[float | None] = [ensemble.selection_score, ensemble.held_out_score]
+        sure = words.held_out_interval(ensemble.evidence)
+        rows.append(["ensemble", *scores, sure, members, "ensemble", text.ABSENT])
     for baseline in experiment.baselines:
-        rows.append(
-            (
-                baseline.selection_score,
-                [
-                    *(baseline.name, baseline.selection_score, baseline.held_out_score),
-                    *(text.ABSENT, "baseline", text.ABSENT),
-                ],
-            )
-        )
+        scores = [baseline.selection_score, baseline.held_out_score]
+        blank = text.ABSENT
+        rows.append([baseline.name, *scores, blank, blank, "baseline", blank])
     sign = -1.0 if experiment.maximize else 1.0
-    rows.sort(key=lambda row: (row[0] is None, sign * (row[0] or 0.0)))
-    table = [[rank, *cells] for rank, (_, cells) in enumerate(rows, start=1)]
-    headers = ["", "model", f"{experiment.metric} selection", "held-out", "trials", "state", "time"]
-    print_table(headers, table)
+    rows.sort(key=lambda row: (row[1] is None, sign * (row[1] or 0.0)))
+    headers = ["", "model", experiment.metric, "held-out", "95 %", "trials", "state", "time"]
+    print_table(headers, [[rank, *row] for rank, row in zip(_ranks(rows), rows, strict=True)])
     print(text.clean(verdict(experiment)))
-    for study in experiment.studies:
-        if study.message:
-            print(text.clean(f"{study.model}: {study.message}"))
-        if study.state == "failed" and study.counts.failed:
-            print(
-                text.clean(f"{study.model}: why, trial by trial: hyperion-tui trials {study.name}")
-            )
-    if experiment.failure:
-        print(text.clean(f"{experiment.name}: {experiment.failure}"))
+    for line in words.remarks(experiment):
+        print(text.clean(line))
+
+
+def _ranks(rows: Sequence[Sequence[Any]]) -> Iterator[str]:
+    """A place for each study with a score; the ensemble and baselines compete with none."""
+    places = itertools.count(1)
+    for _, score, *_, state, _ in rows:
+        ranked = score is not None and state not in ("ensemble", "baseline")
+        yield str(next(places)) if ranked else ""
+
+
+def _study_row(study: Study) -> list[Any]:
+    best = study.best
+    return [
+        study.model,
+        best.selection_score if best else None,
+        best.held_out_score if best else None,
+        words.held_out_interval(study.evidence),
+        f"{study.counts.finished}/{study.counts.goal or '-'}",
+        study.state,
+        text.duration(study.train_s),
+    ]

@@ -13,12 +13,16 @@ from typing import Any
 
 from engines.analysis import export
 from engines.analysis.compare import Group, changed_parameters, gap, group_comparable
-from engines.analysis.report import experiment_document, trial_document
+from engines.analysis.report import (
+    experiment_document,
+    trial_detail_document,
+    trial_document,
+)
 from engines.errors import BadInput, NotComparable
 from engines.study.location import Location
 from engines.study.reader import Reader
-from engines.study.records import Best, Experiment, Study
-from hyperion_tui import text
+from engines.study.records import Evidence, Experiment, Study
+from hyperion_tui import text, words
 from hyperion_tui.commands.run import describe_start, print_ranking, print_result
 from hyperion_tui.output import print_json, print_table, talk
 
@@ -105,6 +109,7 @@ def show(arguments: argparse.Namespace, location: Location) -> int:
                 at = f" at {worker.trial}" if worker.trial else ""
                 print(text.clean(f"worker {worker.slot}{at}: {worker.flag}"))
         print_ranking(experiment)
+        print_certainty(experiment)
         for study in experiment.ranked[:1]:
             if study.best is not None:
                 params = reader.best_params(study.study_id, study.best.number)
@@ -113,16 +118,39 @@ def show(arguments: argparse.Namespace, location: Location) -> int:
     return 0
 
 
+def print_certainty(experiment: Experiment) -> None:
+    """How sure the scores are, for what the held-out part was opened for; nothing before that."""
+    known: list[tuple[str, Evidence | None]] = [(s.model, s.evidence) for s in experiment.ranked]
+    if experiment.ensemble is not None:
+        known.insert(0, ("ensemble", experiment.ensemble.evidence))
+    rows = [
+        [
+            name,
+            words.selection_interval(evidence),
+            words.held_out_interval(evidence),
+            words.probability(evidence.p),
+            evidence.baseline,
+        ]
+        for name, evidence in known
+        if evidence is not None
+    ]
+    if rows:
+        print_table(["model", "selection 95 %", "held-out 95 %", "p", "against"], rows)
+        print("p: how often luck alone gives such a lead over the baseline on the held-out rows")
+
+
 def _only(experiment: Experiment, study_ids: set[int]) -> Experiment:
     kept = tuple(s for s in experiment.studies if s.study_id in study_ids)
     return replace(experiment, studies=kept)
 
 
 def trials(arguments: argparse.Namespace, location: Location) -> int:
-    """`trials STUDY`: every trial of one study, as a table, JSON or CSV."""
+    """`trials STUDY`: every trial of one study, as a table, JSON or CSV; or one of them whole."""
     _one_form(arguments)
     if arguments.replay:
         return replay(arguments, location)
+    if arguments.number is not None:
+        return one_trial(arguments, location)
     with looking(location) as reader:
         pairs = reader.find_studies(arguments.study)
         if len(pairs) > 1 and not arguments.csv:
@@ -154,11 +182,43 @@ def trials(arguments: argparse.Namespace, location: Location) -> int:
     return 0
 
 
+def one_trial(arguments: argparse.Namespace, location: Location) -> int:
+    """`trials STUDY NUMBER`: what is known of one trial."""
+    if arguments.csv:
+        raise BadInput("--csv writes all trials of a study: leave out the number.")
+    with looking(location) as reader:
+        pairs = reader.find_studies(arguments.study)
+        if len(pairs) > 1:
+            names = ", ".join(study.name for _, study in pairs[:4])
+            raise BadInput(f"`{arguments.study}` is {len(pairs)} studies ({names}...): name one.")
+        experiment, study = pairs[0]
+        detail = reader.trial(study.study_id, arguments.number)
+    if arguments.json:
+        print_json(trial_detail_document(detail))
+        return 0
+    trial = detail.trial
+    print(text.clean(f"{study.name} trial {trial.number}: {trial.state}, {_value(trial.value)}"))
+    for name, value in trial.params.items():
+        print(text.clean(f"  {name} = {text.parameter(value)}"))
+    for line in words.trial_lines(detail, experiment):
+        print(text.clean(line))
+    for line in (detail.traceback or "").splitlines():
+        print(text.clean(line.expandtabs(4)))
+    return 0
+
+
+def _value(value: float | None) -> str:
+    return "no score" if value is None else f"score {text.number(value)}"
+
+
 def replay(arguments: argparse.Namespace, location: Location) -> int:
     """`trials STUDY --replay`: every suggestion computed again; 1 if one differs."""
+    if arguments.number is not None:
+        raise BadInput("--replay looks at all trials of a study: leave out the number.")
     if arguments.csv:
         raise BadInput("--replay has no CSV form: leave out --csv, or take --json.")
     from engines.analysis.replay import DIFFERS, SAME, UNKNOWN, replay_study  # Optuna: 0.3 s
+    from engines.search.space import Space
 
     with looking(location) as reader:
         pairs = reader.find_studies(arguments.study)
@@ -166,7 +226,9 @@ def replay(arguments: argparse.Namespace, location: Location) -> int:
             names = ", ".join(study.name for _, study in pairs[:4])
             raise BadInput(f"`{arguments.study}` is {len(pairs)} studies ({names}...): name one.")
         experiment, study = pairs[0]
-        found = replay_study(experiment, study, reader.history(study.study_id))
+        declared = reader.space(study.study_id)
+        space = None if declared is None else Space.from_json(declared)
+        found = replay_study(experiment, study, reader.history(study.study_id), space)
         listed = reader.trials(study.study_id) if arguments.json else []
     if arguments.json:
         print_json(
@@ -251,44 +313,65 @@ def _pairs(reader: Reader, names: list[str]) -> list[tuple[Experiment, Study]]:
     return list(found.values())
 
 
-def _gap(best: Best | None, maximize: bool) -> str:
-    return (
-        signed(gap(best.selection_score, best.held_out_score, maximize)) if best else signed(None)
-    )
-
-
 def signed(value: float | None) -> str:
     """A difference with its sign, below zero for what got worse."""
     return text.number(value, sign=True)
 
 
 def print_group(group: Group, params_of, *, only_changed: bool) -> None:
-    """One ranked table of studies that answer the same question."""
+    """One ranked table of studies that answer the same question; ensembles and baselines below."""
     print(text.clean(f"{group.question}"))
     params = [params_of(study) for _, study in group.rows]
     names = changed_parameters(params) if only_changed else []
     rows = []
     for rank, ((_, study), own) in enumerate(zip(group.rows, params, strict=True), start=1):
         best = study.best
+        scores: Scores = (best.selection_score, best.held_out_score) if best else (None, None)
         rows.append(
             [
-                rank if best else None,
-                study.name,
-                study.state,
-                best.selection_score if best else None,
-                best.held_out_score if best else None,
-                _gap(best, group.maximize),
+                *(rank if best else None, study.name, study.state),
+                *_scores(scores, study.evidence, group.maximize),
                 f"{study.counts.finished}/{study.counts.goal or '-'}",
                 text.duration(study.train_s),
+                words.rows_used(study.rows),
                 *[text.parameter(own[n]) if n in own else None for n in names],
             ]
         )
+    for experiment, ensemble in group.ensembles:
+        scores = (ensemble.selection_score, ensemble.held_out_score)
+        told = _scores(scores, ensemble.evidence, group.maximize)
+        number = text.plural(len(ensemble.members), "trial")
+        blank = [None, "", *[None for _ in names]]
+        rows.append([None, f"{experiment.name}/ensemble", "ensemble", *told, number, *blank])
     for baseline in group.baselines:
         scores = (baseline.selection_score, baseline.held_out_score)
-        blank = [None] * (2 + len(names))
-        difference = signed(gap(*scores, group.maximize))
-        rows.append([None, baseline.name, "baseline", *scores, difference, *blank])
-    print_table(
-        ["", "study", "state", "selection", "held-out", "gap", "trials", "time", *names], rows
-    )
+        blank = [None, None, "", *[None for _ in names]]
+        told = _scores(scores, None, group.maximize)
+        rows.append([None, baseline.name, "baseline", *told, *blank])
+    capped = any(study.rows is not None for _, study in group.rows)
+    headers = ["", "study", "state", "selection", "95 %", "held-out", "95 %", "gap", "p", "trials"]
+    headers += ["time", "rows", *names]
+    if not capped:
+        rows_at = headers.index("rows")
+        headers.pop(rows_at)
+        for row in rows:
+            row.pop(rows_at)
+    print_table(headers, rows)
+    for experiment, ensemble in group.ensembles:
+        line = words.ensemble_line(ensemble, experiment.name)
+        print(text.clean(f"{experiment.name}/ensemble: {line}"))
     print()
+
+
+Scores = tuple[float | None, float | None]
+
+
+def _scores(scores: Scores, evidence: Evidence | None, maximize: bool) -> list[Any]:
+    """Both scores with their intervals, the gap between them, and the odds of luck."""
+    selection, held_out = scores
+    return [
+        *(selection, words.selection_interval(evidence)),
+        *(held_out, words.held_out_interval(evidence)),
+        signed(gap(selection, held_out, maximize)),
+        words.probability(evidence.p if evidence else None),
+    ]

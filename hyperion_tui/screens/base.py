@@ -79,6 +79,15 @@ class View(Screen[None]):
         """A line for the person."""
         self.query_one(StatusLine).say(notice)
 
+    def warn(self, trouble: str) -> None:
+        """A line about what is wrong, until it is called off by ''."""
+        self.query_one(StatusLine).warn(trouble)
+
+    def key_pressed(self) -> None:
+        """A key came: what is said about the one before may go."""
+        for line in self.query(StatusLine):
+            line.key_pressed()
+
     def hint(self, about: str) -> None:
         """A quiet line about what is under the cursor."""
         self.query_one(StatusLine).hint(about)

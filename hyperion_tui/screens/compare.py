@@ -1,4 +1,4 @@
-"""Studies side by side: scores, effort, and the parameters of the best trials that differ."""
+"""Studies compared: the scores of all in one ranked table, or side by side with parameters."""
 
 from __future__ import annotations
 
@@ -9,19 +9,42 @@ from typing import Any
 from textual.widget import Widget
 from textual.widgets import Static
 
-from engines.analysis.compare import differences, gap
+from engines.analysis.compare import Group, differences, gap, group_comparable
 from engines.errors import HyperionError
 from engines.run.orders import Target
-from engines.study.records import Experiment, Study
-from hyperion_tui import actions, text
+from engines.study.records import Evidence, Experiment, Study
+from hyperion_tui import actions, text, words
 from hyperion_tui.messages import Snapshot
 from hyperion_tui.screens.base import Upper
 from hyperion_tui.screens.export import ExportDialog, Scope
-from hyperion_tui.widgets.lines import Piece
-from hyperion_tui.widgets.window_table import Column, ListRows, Row, WindowTable
+from hyperion_tui.widgets.lines import LineView, Piece
+from hyperion_tui.widgets.window_table import (
+    Column,
+    ListRows,
+    Row,
+    WindowTable,
+    fitted,
+    without_empty,
+)
 
 LABELS = 22
 STUDY = 12
+SCORES = (
+    Column("#", 2, "right"),
+    Column("study", 15, most=34),
+    Column("score", 8, "right"),
+    Column("95 %", 12, "right"),
+    Column("held-out", 8, "right"),
+    Column("95 %", 12, "right"),
+    Column("gap", 8, "right"),
+    Column("p", 6, "right"),
+    Column("state", 9),
+    Column("trials", 7, "right"),
+    Column("time", 7, "right"),
+    Column("rows", 10, most=24),
+)
+SOMETIMES = {"95 %", "p", "rows"}
+"""Columns that are left out where no row has anything in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +63,7 @@ def why_not_ranked(experiments: Iterable[Experiment]) -> str | None:
 
 
 class CompareScreen(Upper):
-    """A table with one column a study."""
+    """A table with one row a study, the ensembles and baselines below; or one column a study."""
 
     SCOPES = ("back", "compared")
     BINDINGS = actions.bindings("compared")
@@ -48,6 +71,7 @@ class CompareScreen(Upper):
     def __init__(self, study_ids: Sequence[int]) -> None:
         super().__init__()
         self._ids = tuple(study_ids)
+        self._side_by_side = False
         self._only_different = False
         self._params: dict[tuple[int, int], dict[str, Any]] = {}
         self._compared: list[Compared] = []
@@ -55,7 +79,7 @@ class CompareScreen(Upper):
     def body(self) -> Iterable[Widget]:
         """One table."""
         yield Static("", classes="gap")
-        yield WindowTable(fixed=1, id="comparison")
+        yield WindowTable(fixed=2, id="comparison")
 
     @property
     def table(self) -> WindowTable:
@@ -73,19 +97,55 @@ class CompareScreen(Upper):
         except HyperionError as error:
             self.say(str(error))
             return
-        reason = why_not_ranked(e for e, _ in found)
+        if self._side_by_side:
+            self._show_side_by_side()
+        else:
+            self._show_scores()
+
+    def _show_scores(self) -> None:
+        pairs = [(c.experiment, c.study) for c in self._compared]
+        groups = group_comparable(pairs)
+        several = len({e.experiment_id for e, _ in pairs}) > 1
+        apart = len(groups) > 1
+        rows = [
+            row
+            for number, group in enumerate(groups)
+            for row in _group_rows(number, group, several=several, titled=apart)
+        ]
+        if apart:
+            order = f"ranked apart: {' and '.join(differences(e for e, _ in pairs))} differ"
+        else:
+            order = f"best {text.clean(pairs[0][0].metric)} first" if pairs else ""
+        columns, rows = without_empty(SCORES, rows, SOMETIMES)
+        self._show(rows, fitted(columns, rows), 2, f"Scores of {_studies(pairs)}  {order}")
+
+    def _show_side_by_side(self) -> None:
+        reason = why_not_ranked(c.experiment for c in self._compared)
         ranked = _ranked(self._compared) if reason is None else self._compared
         rows = _rows(ranked, mark_best=reason is None)
         if self._only_different:
             rows = [row for row in rows if len({cell[0] for cell in row.cells[1:]}) > 1]
         columns = [Column("", LABELS, most=28)]
         columns += [Column(_heading(c, ranked), STUDY, "right", most=22) for c in ranked]
-        table = self.table
-        table.show(ListRows(rows), columns, follow=table.current_key)
         order = reason or f"best {text.clean(ranked[0].experiment.metric)} first" if ranked else ""
-        number = text.plural(len(ranked), "study", "studies")
-        table.call(f"Comparison of {number}  {order}  lines")
-        self.hint("scores rank by selection; held-out is for believing, not for choosing")
+        self._show(rows, columns, 1, f"Comparison of {_studies(ranked)}  {order}  lines")
+
+    def _show(
+        self, rows: Sequence[Row], columns: Sequence[Column], fixed: int, caption: str
+    ) -> None:
+        table = self.table
+        table.fixed = fixed
+        table.show(ListRows(rows), columns, follow=table.current_key)
+        table.call(caption)
+        self._tell()
+
+    def on_line_view_moved(self, _: LineView.Moved) -> None:
+        self._tell()
+
+    def _tell(self) -> None:
+        row = self.table.current
+        about = row.note if row is not None else ""
+        self.hint(about or "scores rank by selection; held-out is for believing, not for choosing")
 
     def _best_params(self, study: Study) -> dict[str, Any]:
         if study.best is None:
@@ -95,9 +155,18 @@ class CompareScreen(Upper):
             self._params[key] = self.hyperion.feed.pages.best_params(*key)
         return self._params[key]
 
+    def action_turn(self) -> None:
+        """From the scores of all to studies side by side, and back."""
+        self._side_by_side = not self._side_by_side
+        self.table.shifted = 0
+        self.table.move_to(0)
+        self.show_snapshot(self.hyperion.snapshot)
+
     def action_changed(self) -> None:
-        """Hide lines in which all studies agree, or show them again."""
-        self._only_different = not self._only_different
+        """Side by side: hide lines in which all studies agree, or show them again."""
+        self._only_different = not (self._side_by_side and self._only_different)
+        self._side_by_side = True
+        self.table.shifted = 0
         self.show_snapshot(self.hyperion.snapshot)
 
     def action_export(self) -> None:
@@ -114,6 +183,115 @@ class CompareScreen(Upper):
     def targets(self) -> list[Target]:
         """The studies that are compared."""
         return [(c.experiment, c.study) for c in self._compared]
+
+
+def _studies(compared: Sequence[object]) -> str:
+    return text.plural(len(compared), "study", "studies")
+
+
+# -- the scores of all ----------------------------------------------------------------------------
+
+
+def _group_rows(number: int, group: Group, *, several: bool, titled: bool) -> list[Row]:
+    """Studies that may be ranked against each other, then what they are measured by.
+
+    several: studies of more than one experiment are shown, so names need that of theirs.
+    titled: the question that these studies answer is said in a line above.
+    """
+    rows = [_title_row(number, group)] if titled else []
+    rows += [
+        _study_row(place, study, group, name=study.name if several else study.model)
+        for place, (_, study) in enumerate(group.rows, start=1)
+    ]
+    for experiment, ensemble in group.ensembles:
+        name = f"{experiment.name}/ensemble" if several else "ensemble"
+        scores = (ensemble.selection_score, ensemble.held_out_score)
+        rows.append(
+            _other_row(
+                ("ensemble", experiment.experiment_id),
+                (text.clean(name), ""),
+                _score_cells(scores, ensemble.evidence, group.maximize, ""),
+                (("ensemble", "dim"), (str(len(ensemble.members)), "dim")),
+                words.about_ensemble(experiment),
+            )
+        )
+    for baseline in group.baselines:
+        scores = (baseline.selection_score, baseline.held_out_score)
+        rows.append(
+            _other_row(
+                ("baseline", (number, baseline.name)),
+                (text.clean(baseline.name), "dim"),
+                _score_cells(scores, None, group.maximize, "dim"),
+                (("baseline", "dim"), ("", "")),
+                "a baseline: what a rule scores that learns next to nothing",
+            )
+        )
+    return rows
+
+
+def _title_row(number: int, group: Group) -> Row:
+    experiment = group.rows[0][0]
+    data = experiment.dataset
+    short = f"{data.name if data else experiment.name}, {experiment.metric}"
+    blank = (("", ""),) * (len(SCORES) - 2)
+    return Row(
+        ("question", number), (("", ""), (text.clean(short), "head"), *blank), group.question
+    )
+
+
+def _study_row(place: int, study: Study, group: Group, *, name: str) -> Row:
+    best = study.best
+    style = "strong" if place == 1 and best is not None else ""
+    scores: Scores = (best.selection_score, best.held_out_score) if best else (None, None)
+    return Row(
+        ("study", study.study_id),
+        (
+            (str(place) if best else "", style or "dim"),
+            (text.clean(name), style),
+            *_score_cells(scores, study.evidence, group.maximize, style),
+            text.state(study.state),
+            (_trials(study), "dim"),
+            (text.duration(study.train_s), "dim"),
+            (words.rows_used(study.rows), "warn"),
+        ),
+        words.about_study(study),
+    )
+
+
+def _other_row(
+    key: tuple[str, object],
+    name: Piece,
+    scores: tuple[Piece, ...],
+    state_and_trials: tuple[Piece, Piece],
+    about: str,
+) -> Row:
+    return Row(key, (("", ""), name, *scores, *state_and_trials, ("", ""), ("", "")), about)
+
+
+Scores = tuple[float | None, float | None]
+
+
+def _score_cells(
+    scores: Scores, evidence: Evidence | None, maximize: bool, style: str
+) -> tuple[Piece, ...]:
+    """Both scores with their intervals, the gap between them, and the odds of luck."""
+    selection, held_out = scores
+    return (
+        (text.number(selection), style),
+        (words.selection_interval(evidence) if evidence else "", "dim"),
+        (text.number(held_out), style),
+        (words.held_out_interval(evidence) if evidence else "", "dim"),
+        _gap(gap(selection, held_out, maximize)),
+        (words.probability(evidence.p) if evidence else "", "dim"),
+    )
+
+
+def _gap(difference: float | None) -> Piece:
+    worse = difference is not None and difference < 0
+    return text.number(difference, sign=True), "warn" if worse else ""
+
+
+# -- side by side ---------------------------------------------------------------------------------
 
 
 def _ranked(compared: list[Compared]) -> list[Compared]:
@@ -141,13 +319,18 @@ def _rows(compared: Sequence[Compared], *, mark_best: bool) -> list[Row]:
     rows = [
         row("state", (text.state(c.study.state) for c in compared)),
         row("selection score", _scores(compared, mark_best)),
+        row("selection 95 %", ((words.selection_interval(c.study.evidence), "") for c in compared)),
         row("held-out score", ((text.number(_held_out(c)), "") for c in compared)),
-        row("gap", (_gap(c) for c in compared)),
+        row("held-out 95 %", ((words.held_out_interval(c.study.evidence), "") for c in compared)),
+        row("gap", (_gap_of(c) for c in compared)),
+        row("p against baseline", ((_luck(c.study), "") for c in compared)),
         row("trials", ((_trials(c.study), "") for c in compared)),
         row("failed", ((str(c.study.counts.failed), "") for c in compared)),
         row("time in trials", ((text.duration(c.study.train_s), "") for c in compared)),
         row("median trial", ((text.duration(c.study.median_s), "") for c in compared)),
     ]
+    if any(c.study.rows for c in compared):
+        rows.append(row("rows", ((words.rows_used(c.study.rows), "warn") for c in compared)))
     names = list(dict.fromkeys(name for c in compared for name in c.params))
     if names:
         rows.append(row("best parameters", (("", "") for _ in compared), "strong"))
@@ -173,11 +356,13 @@ def _held_out(c: Compared) -> float | None:
     return c.study.best.held_out_score if c.study.best else None
 
 
-def _gap(c: Compared) -> Piece:
+def _gap_of(c: Compared) -> Piece:
     score = c.study.best.selection_score if c.study.best else None
-    difference = gap(score, _held_out(c), c.experiment.maximize)
-    worse = difference is not None and difference < 0
-    return text.number(difference, sign=True), "warn" if worse else ""
+    return _gap(gap(score, _held_out(c), c.experiment.maximize))
+
+
+def _luck(study: Study) -> str:
+    return words.probability(study.evidence.p if study.evidence else None)
 
 
 def _trials(study: Study) -> str:

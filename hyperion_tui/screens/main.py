@@ -9,13 +9,13 @@ from textual.widget import Widget
 
 from engines.models import catalogue
 from engines.run.orders import Target
-from engines.study.records import Study
+from engines.study.records import Experiment, Study
 from hyperion_tui import actions, text
 from hyperion_tui.messages import Snapshot
 from hyperion_tui.screens.compare import CompareScreen
 from hyperion_tui.screens.experiments import ExperimentsScreen
 from hyperion_tui.screens.export import ExportDialog, Scope
-from hyperion_tui.screens.launch import LaunchDialog
+from hyperion_tui.screens.launch import Draft, LaunchDialog
 from hyperion_tui.screens.ordering import OrderingView
 from hyperion_tui.screens.trial import TrialScreen
 from hyperion_tui.screens.trials import TrialsScreen
@@ -40,12 +40,14 @@ STARTING = ("Nothing has finished yet.",)
 class MainScreen(OrderingView):
     """Tree, results and log of the open experiment."""
 
-    SCOPES = ("panes", "work", "orders")
+    SCOPES = ("panes", "work", "orders", "tree")
     BINDINGS = actions.bindings("panes", "work")
 
     def __init__(self, store: str) -> None:
         super().__init__()
         self._store = store
+        self._draft = Draft()
+        self._asking: ModelTree | TrialLog
 
     # -- parts -------------------------------------------------------------------------------
 
@@ -84,11 +86,27 @@ class MainScreen(OrderingView):
         experiment = snapshot.current
         self.query_one(ExperimentHeader).show(snapshot)
         self.models.show(experiment)
+        self._grey_models(experiment)
         self._explain_emptiness(snapshot)
         self.results.show_experiment(experiment)
         self.log_pane.add(snapshot.current_id, snapshot.events)
-        if snapshot.problem:
-            self.say(snapshot.problem)
+        self.warn(snapshot.problem or "")
+
+    def _grey_models(self, experiment: Experiment | None) -> None:
+        """Say in the tree what can't be used: on data that were chosen, or on those in view."""
+        look = self._draft.look
+        if look is not None and look.data:
+            self.models.grey(look.unfit, look.data)
+        elif experiment is None or experiment.dataset is None:
+            self.models.grey({}, "")
+        else:
+            unable = {
+                name: reason
+                for name, spec in catalogue.models().items()
+                if experiment.facts
+                and (reason := spec.reason_unfit(experiment.task, experiment.facts))
+            }
+            self.models.grey({**unable, **experiment.left_out}, experiment.dataset.name)
 
     def _explain_emptiness(self, snapshot: Snapshot) -> None:
         """What the results say where there is no row."""
@@ -159,18 +177,30 @@ class MainScreen(OrderingView):
         self.app.push_screen(ExperimentsScreen())
 
     def on_trial_log_filter_asked(self) -> None:
+        self._prompt(self.log_pane, self.log_pane.words, "show lines that contain")
+
+    def on_model_tree_filter_asked(self) -> None:
+        self._prompt(self.models, self.models.words, "show models whose name or use contains")
+
+    def _prompt(self, pane: ModelTree | TrialLog, value: str, question: str) -> None:
         prompt = self.query_one(Prompt)
-        prompt.value = self.log_pane.words
-        prompt.placeholder = "show lines that contain ... (enter; empty shows all)"
+        self._asking = pane
+        prompt.value = value
+        prompt.placeholder = f"{question} ... (enter; empty shows all)"
         prompt.display, self.query_one(StatusLine).display = True, False
         prompt.focus()
 
     def on_prompt_answered(self, message: Prompt.Answered) -> None:
         prompt = self.query_one(Prompt)
         prompt.display, self.query_one(StatusLine).display = False, True
-        self.log_pane.focus()
-        if message.value is not None:
-            self.log_pane.filter(message.value)
+        pane = self._asking
+        pane.focus()
+        if message.value is None:
+            return
+        if isinstance(pane, ModelTree):
+            pane.find(message.value)
+        else:
+            pane.filter(message.value)
 
     # -- work --------------------------------------------------------------------------------
 
@@ -186,11 +216,14 @@ class MainScreen(OrderingView):
 
     def action_run(self) -> None:
         """Ask what to start."""
-        self.app.push_screen(LaunchDialog(self.models.selectors()), self._started)
+        dialog = LaunchDialog(self.models.selectors(), self._draft)
+        self.app.push_screen(dialog, self._started)
 
     def _started(self, name: str | None) -> None:
         if name is not None:
+            self._draft = Draft()
             self.hyperion.open_by_name(name)
+        self._grey_models(self.hyperion.snapshot.current)
 
     def _compared(self) -> list[int]:
         experiment = self.hyperion.snapshot.current

@@ -1,4 +1,4 @@
-"""The orders that several screens give: pause, resume, stop, cancel."""
+"""The orders that several screens give: pause, freeze, resume, stop, cancel."""
 
 from __future__ import annotations
 
@@ -29,6 +29,15 @@ class OrderingView(View):
             self.say(f"{what} does not run: there is nothing to pause")
         else:
             self._give("pause", going_on or pausing, now=not going_on)
+
+    def action_freeze_trials(self) -> None:
+        """Pause by stopping the processes where they are: nothing is lost, nothing computes."""
+        what, targets = self.targets()
+        going_on = [(e, s) for e, s in targets if s.state not in FINAL]
+        if targets and not going_on:
+            self.say(f"{what} has ended: there is nothing to freeze")
+        else:
+            self._give("pause", going_on, freeze=True)
 
     def action_resume(self) -> None:
         """Go on."""
@@ -67,11 +76,14 @@ class OrderingView(View):
 
         self.app.push_screen(Confirm(verb, question, verb, "Keep it"), answered)
 
-    def _give(self, want: str, targets: list[Target], *, now: bool = False) -> None:
+    def _give(
+        self, want: str, targets: list[Target], *, now: bool = False, freeze: bool = False
+    ) -> None:
         if not targets:
             self.say("there is no study to give an order to")
             return
         location = self.hyperion.location
         self.hyperion.in_thread(
-            lambda: orders.give(location, targets, want, now=now), self.hyperion.say
+            lambda: orders.give(location, targets, want, now=now, freeze=freeze),
+            self.hyperion.say,
         )

@@ -11,8 +11,8 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from engines.errors import HyperionError
-from engines.study.records import TrialDetail
-from hyperion_tui import actions, orders, text
+from engines.study.records import Experiment, TrialDetail
+from hyperion_tui import actions, orders, text, words
 from hyperion_tui.messages import Snapshot
 from hyperion_tui.screens.base import Upper
 from hyperion_tui.widgets.lines import Piece
@@ -55,7 +55,7 @@ class TrialScreen(Upper):
         if found is None:
             self.say("this study is no longer in the store")
             return
-        _, study = found
+        experiment, study = found
         best = study.best.number if study.best else None
         ended = self._detail is not None and self._detail.trial.state not in ("running", "waiting")
         if ended and best == self._best:
@@ -71,9 +71,11 @@ class TrialScreen(Upper):
         except HyperionError as error:
             self.say(str(error))
             return
-        self._draw(study.name, self._detail, best_params)
+        self._draw(experiment, study.name, self._detail, best_params)
 
-    def _draw(self, study: str, detail: TrialDetail, best_params: dict[str, Any]) -> None:
+    def _draw(
+        self, experiment: Experiment, study: str, detail: TrialDetail, best_params: dict[str, Any]
+    ) -> None:
         trial = detail.trial
         state, _ = text.state(trial.state)
         about = f" {text.clean(study)} #{trial.number}  {state}  {text.number(trial.value)}"
@@ -87,7 +89,7 @@ class TrialScreen(Upper):
         table.show(ListRows(rows), columns)
         table.call("Parameters")
         pane = self.query_one(TextPane)
-        pane.show(_facts(detail))
+        pane.show(_facts(detail, experiment))
         pane.title("What happened")
 
     # -- keys ----------------------------------------------------------------------------------
@@ -124,7 +126,7 @@ def _parameter(name: str, params: dict[str, Any], best: dict[str, Any]) -> Row:
     return Row(name, ((text.clean(name), "dim"), (here, style), (there, "dim")))
 
 
-def _facts(detail: TrialDetail) -> list[tuple[Piece, ...]]:
+def _facts(detail: TrialDetail, experiment: Experiment) -> list[tuple[Piece, ...]]:
     trial = detail.trial
     facts: list[tuple[str, str]] = [
         ("score", text.number(trial.value)),
@@ -141,10 +143,12 @@ def _facts(detail: TrialDetail) -> list[tuple[Piece, ...]]:
         facts.append(("served from", f"trial {trial.served_from}"))
     if trial.retry_of is not None:
         facts.append(("retry of", f"trial {trial.retry_of}"))
-    facts += [(name, _measure(value)) for name, value in detail.metrics.items()]
+    facts += words.training(detail.metrics)
     lines: list[tuple[Piece, ...]] = []
     if trial.error:
         lines += _error(detail)
+    if trial.state == "pruned":
+        lines += [((f"◇ {words.why_pruned(detail, experiment)}", ""),), (("", ""),)]
     lines += [((text.fit(text.clean(name), 14) + " ", "dim"), (value, "")) for name, value in facts]
     if detail.reports:
         lines += [(("", ""),), (("Reports", "strong"),)]
@@ -166,9 +170,3 @@ def _error(detail: TrialDetail) -> list[tuple[Piece, ...]]:
         lines += [((text.clean(line.expandtabs(4)), ""),) for line in detail.traceback.splitlines()]
         lines.append((("", ""),))
     return lines
-
-
-def _measure(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return "  ".join(_measure(part) for part in value)
-    return text.parameter(value)

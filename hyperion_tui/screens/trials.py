@@ -78,7 +78,7 @@ class TrialsScreen(Upper, OrderingView):
         if found is None:
             self.say("this study is no longer in the store")
             return
-        _, study = found
+        experiment, study = found
         stand = (study.counts, study.state, self._sort, self._descending, self._states)
         if stand == self._shown:
             return
@@ -86,7 +86,8 @@ class TrialsScreen(Upper, OrderingView):
         self._best = study.best.number if study.best else None
         if not self._params:
             spec = catalogue.models().get(study.model)
-            self._params = list(spec.defaults) if spec else []
+            can = spec is not None and experiment.task in spec.forms
+            self._params = list(spec.form(experiment.task).defaults) if spec and can else []
         self._say_about(study)
         self._read()
 

@@ -1,4 +1,4 @@
-"""The tree of models: what there is, what is installed, what is marked, how each one stands."""
+"""The tree of models: what there is, what can be used, what is marked, how each one stands."""
 
 from __future__ import annotations
 
@@ -11,13 +11,22 @@ from engines.study.records import Experiment, Study
 from hyperion_tui import actions, text
 from hyperion_tui.widgets.lines import LineView, Piece
 
+_UNFIT = "–"
 _BOXES = {None: "-", True: "x", False: " "}
 
 
 class ModelTree(LineView):
-    """Families with their models. Marks are what the next experiment is made of."""
+    """Families with their models. Marks are what the next experiment is made of.
+
+    Greyed: what is not installed, and what can't be used on the data in view, each with its
+    reason when the cursor is on it. The latter can be marked all the same: the next experiment
+    may have other data.
+    """
 
     BINDINGS = actions.bindings("tree")
+
+    class FilterAsked(Message):
+        """A text to find models by is wanted."""
 
     class MarksChanged(Message):
         """Other models are marked now."""
@@ -30,8 +39,11 @@ class ModelTree(LineView):
         self.marked: set[str] = set()
         # Asked once: looking for a package on the disk takes its time.
         self.reasons = {s.name: s.reason_missing for specs in families.values() for s in specs}
+        self.words = ""
         self._open = set(families)
         self._studies: dict[str, Study] = {}
+        self._unfit: Mapping[str, str] = {}
+        self._data = ""
         self._lines: list[str | ModelSpec] = []
         self._list_lines()
 
@@ -42,6 +54,27 @@ class ModelTree(LineView):
         studies = {s.model: s for s in experiment.studies} if experiment else {}
         before, self._studies = self._studies, studies
         changed = {m for m in {*before, *studies} if _seen(before.get(m)) != _seen(studies.get(m))}
+        self._repaint_models(changed)
+
+    def grey(self, unfit: Mapping[str, str], data: str) -> None:
+        """Grey the models that can't be used on some data. unfit: reasons, by model."""
+        if (unfit, data) != (self._unfit, self._data):
+            changed = {*self._unfit, *unfit}
+            self._unfit, self._data = unfit, data
+            self._repaint_models(changed)
+            self.post_message(self.Moved(self))
+
+    def find(self, words: str) -> None:
+        """Show models whose name or use contains `words`; all for an empty text."""
+        current = self.current
+        self.words = words.strip()
+        self._list_lines()
+        self.repaint_all()
+        first = next((i for i, line in enumerate(self._lines) if isinstance(line, ModelSpec)), 0)
+        kept = current in self._lines and (not self.words or isinstance(current, ModelSpec))
+        self.move_to(self._lines.index(current) if kept and current is not None else first)
+
+    def _repaint_models(self, changed: set[str]) -> None:
         for index, line in enumerate(self._lines):
             if isinstance(line, ModelSpec) and line.name in changed:
                 self.repaint(index)
@@ -77,10 +110,14 @@ class ModelTree(LineView):
             return ""
         if isinstance(line, str):
             usable, total = self._usable(line), len(self.families[line])
-            return f"{line}: {len(usable)} of {total} models can run here"
+            unfit = sum(spec.name in self._unfit for spec in usable)
+            out = f", {unfit} of them not on {self._data}" if unfit else ""
+            return f"{line}: {len(usable)} of {total} models can run here{out}"
         reason = self.reasons[line.name]
         if reason:
             return f"{line.name} {reason}"
+        if line.name in self._unfit:
+            return f"{line.name}, not on {self._data}: {self._unfit[line.name]}"
         study = self._studies.get(line.name)
         known = f"  ({_done(study)} trials, {study.state})" if study else ""
         return f"{line.name}: {line.summary}{known}"
@@ -117,8 +154,10 @@ class ModelTree(LineView):
         pieces: list[Piece] = [(box, "accent" if marked else "dim")]
         study = self._studies.get(spec.name)
         if study is None:
-            tail = "" if usable else "missing"
-            pieces.append((text.fit(spec.name, width - 4 - len(tail)), "" if usable else "dim"))
+            fits = spec.name not in self._unfit
+            tail = "missing" if not usable else "" if fits else _UNFIT
+            style = "" if usable and fits else "dim"
+            pieces.append((text.fit(spec.name, width - 4 - len(tail)), style))
             return [*pieces, (f" {tail}", "dim")]
         glyph, style = text.STATES[study.state]
         best = study.best.selection_score if study.best else None
@@ -132,9 +171,10 @@ class ModelTree(LineView):
         return [*pieces, (name, ""), (f" {glyph}", style), (done, "dim"), (score, "")]
 
     def moved(self) -> None:
-        """Say in the border how many models are marked."""
+        """Say in the border how many models are marked, and which are to be seen."""
         marked = f"{len(self.marked)} marked" if self.marked else ""
-        self.title("1 Models", marked)
+        found = f"/{text.fit(self.words, 8).rstrip()}" if self.words else self.position()
+        self.title(f"1 Models  {found}", marked)
 
     # -- keys --------------------------------------------------------------------------------
 
@@ -142,7 +182,8 @@ class ModelTree(LineView):
         """Mark a model; on a family: all that can run, or none if they are marked already."""
         line = self.current
         if isinstance(line, str):
-            names = {s.name for s in self._usable(line)}
+            found = {s.name for s in self._found(line)}
+            names = {s.name for s in self._usable(line) if s.name in found}
             if names <= self.marked:
                 self.marked -= names
             else:
@@ -157,10 +198,14 @@ class ModelTree(LineView):
         if isinstance(line, ModelSpec):
             self.action_move(1)
 
+    def action_filter(self) -> None:
+        """Ask for a text to find models by."""
+        self.post_message(self.FilterAsked())
+
     def action_fold(self, closed: bool) -> None:
         """Fold or unfold the family of what is under the cursor."""
         line = self.current
-        if line is None:
+        if line is None or self.words:
             return
         family = line if isinstance(line, str) else line.family
         if closed == (family not in self._open):
@@ -182,10 +227,22 @@ class ModelTree(LineView):
 
     def _list_lines(self) -> None:
         self._lines = []
-        for family, specs in self.families.items():
+        for family in self.families:
+            found = self._found(family)
+            if self.words and not found:
+                continue
             self._lines.append(family)
-            if family in self._open:
-                self._lines += specs
+            if family in self._open or self.words:
+                self._lines += found
+
+    def _found(self, family: str) -> list[ModelSpec]:
+        """The models of a family that match what is looked for."""
+        wanted = self.words.casefold().split()
+        return [
+            spec
+            for spec in self.families[family]
+            if all(word in f"{spec.name} {spec.summary}".casefold() for word in wanted)
+        ]
 
     def _usable(self, family: str) -> list[ModelSpec]:
         return [s for s in self.families[family] if self.reasons[s.name] is None]

@@ -1,4 +1,4 @@
-"""The results of an experiment: studies and baselines in one table, ranked by selection score."""
+"""The results of an experiment in one table: studies by selection score, ensemble, baselines."""
 
 from __future__ import annotations
 
@@ -7,26 +7,43 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from engines.analysis.compare import gap as gap_between
-from engines.study.records import Experiment, Study
-from hyperion_tui import actions, text
+from engines.study.records import Evidence, Experiment, Study
+from hyperion_tui import actions, text, words
 from hyperion_tui.widgets.lines import Piece
-from hyperion_tui.widgets.window_table import Column, ListRows, Row, WindowTable, fitted
+from hyperion_tui.widgets.window_table import (
+    Column,
+    ListRows,
+    Row,
+    WindowTable,
+    fitted,
+    without_empty,
+)
 
 COLUMNS = (
     Column("#", 2, "right"),
     Column("model", 12, most=24),
     Column("state", 9, most=11),
     Column("done", 6, "right", most=7),
-    Column("score", 9, "right"),
-    Column("held-out", 9, "right"),
-    Column("gap", 9, "right"),
+    Column("score", 8, "right"),
+    Column("held-out", 8, "right"),
+    Column("95 %", 12, "right"),
+    Column("gap", 8, "right"),
     Column("time", 7, "right"),
+    Column("p", 6, "right"),
+    Column("rows", 6, "right"),
 )
+SOMETIMES = {"95 %", "p", "rows"}
+"""Columns that are left out where no row has anything in them."""
+
+Scores = tuple[float | None, float | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A study or a baseline, with the numbers that are compared."""
+    """A study, an ensemble or a baseline, with the numbers that are compared.
+
+    trial: whether it is a study, which alone has a rank.
+    """
 
     key: tuple[str, object]
     name: str
@@ -37,19 +54,32 @@ class Line:
     gap: float | None
     seconds: float | None
     trial: bool
+    evidence: Evidence | None = None
+    rows: tuple[int, int] | None = None
 
 
 def lines(experiment: Experiment) -> list[Line]:
-    """The studies in tree order, then the baselines."""
+    """The studies in tree order, then the ensemble and the baselines."""
     shown = [_study_line(study, experiment.maximize) for study in experiment.studies]
+    ensemble = experiment.ensemble
+    if ensemble is not None and ensemble.selection_score is not None:
+        scores: Scores = (ensemble.selection_score, ensemble.held_out_score)
+        shown.append(_other_line("ensemble", "ensemble", scores, experiment, ensemble.evidence))
     for baseline in experiment.baselines:
-        score, held_out = baseline.selection_score, baseline.held_out_score
-        gap = gap_between(score, held_out, experiment.maximize)
-        key = ("baseline", baseline.name)
-        shown.append(
-            Line(key, baseline.name, "baseline", "", score, held_out, gap, None, trial=False)
-        )
+        scores = (baseline.selection_score, baseline.held_out_score)
+        shown.append(_other_line("baseline", baseline.name, scores, experiment))
     return shown
+
+
+def _other_line(
+    kind: str,
+    name: str,
+    scores: Scores,
+    experiment: Experiment,
+    evidence: Evidence | None = None,
+) -> Line:
+    gap = gap_between(*scores, experiment.maximize)
+    return Line((kind, name), name, kind, "", *scores, gap, None, trial=False, evidence=evidence)
 
 
 def _study_line(study: Study, maximize: bool) -> Line:
@@ -57,9 +87,15 @@ def _study_line(study: Study, maximize: bool) -> Line:
     held_out = study.best.held_out_score if study.best else None
     gap = gap_between(score, held_out, maximize)
     seconds = study.train_s if study.counts.finished else None
-    key = ("study", study.study_id)
     return Line(
-        key, study.model, study.state, done_of(study), score, held_out, gap, seconds, trial=True
+        ("study", study.study_id),
+        study.model,
+        study.state,
+        done_of(study),
+        *(score, held_out, gap, seconds),
+        trial=True,
+        evidence=study.evidence,
+        rows=study.rows,
     )
 
 
@@ -95,12 +131,12 @@ def _is_value(value: float | str | None) -> bool:
 
 
 class ResultsTable(WindowTable):
-    """Studies and baselines of the open experiment."""
+    """Studies, ensemble and baselines of the open experiment."""
 
     BINDINGS = actions.bindings("marks")
 
     def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(COLUMNS, fixed=2, id=id)
+        super().__init__(without_empty(COLUMNS, (), SOMETIMES)[0], fixed=2, id=id)
         self.sort = "score"
         self.reversed = False
         self._experiment: Experiment | None = None
@@ -119,12 +155,13 @@ class ResultsTable(WindowTable):
             _row(line, ranks.get(line.key))
             for line in ordered(shown, self.sort, self.reversed, experiment.maximize)
         ]
+        columns, rows = without_empty(COLUMNS, rows, SOMETIMES)
         follow = self.current_key if self.cursor else None
-        self.show(ListRows(rows), fitted(COLUMNS, rows), follow=follow)
+        self.show(ListRows(rows), fitted(columns, rows), follow=follow)
 
     @property
     def current_study(self) -> Study | None:
-        """The study under the cursor; a baseline is none."""
+        """The study under the cursor; an ensemble or a baseline is none."""
         return self._study(self.current_key)
 
     def marked_studies(self) -> list[Study]:
@@ -138,21 +175,14 @@ class ResultsTable(WindowTable):
 
     def about_current(self) -> str:
         """A sentence about the row under the cursor."""
-        study = self.current_study
-        if study is None:
-            return (
-                "a baseline: what a rule scores that learns next to nothing" if self.current else ""
-            )
-        if study.message:
-            return f"{study.model}: {study.message}"
-        c = study.counts
-        parts = [f"{c.complete} complete", f"{c.pruned} pruned", f"{c.failed} failed"]
-        if c.running:
-            parts.append(f"{c.running} running")
-        if c.waiting:
-            parts.append(f"{c.waiting} waiting")
-        best = f", best is trial {study.best.number}" if study.best else ""
-        return f"{study.model}: {', '.join(parts)}{best}"
+        study, key = self.current_study, self.current_key
+        if study is not None:
+            return words.about_study(study)
+        if not isinstance(key, tuple) or self._experiment is None:
+            return ""
+        if key[0] == "baseline":
+            return "a baseline: what a rule scores that learns next to nothing"
+        return words.about_ensemble(self._experiment)
 
     def moved(self) -> None:
         """Say in the border by what is sorted and which rows are to be seen."""
@@ -178,7 +208,7 @@ class ResultsTable(WindowTable):
         self.show_experiment(self._experiment)
 
     def action_mark(self) -> None:
-        """Mark a study; baselines are in every comparison anyway."""
+        """Mark a study; ensemble and baselines are in every comparison anyway."""
         if self.current_study is not None:
             self.toggle_mark()
 
@@ -199,7 +229,10 @@ def _row(line: Line, rank: int | None) -> Row:
         (line.done, "dim"),
         (text.number(line.score), "strong" if rank == 1 else quiet),
         (text.number(line.held_out), quiet),
+        (words.held_out_interval(line.evidence) if line.evidence else "", "dim"),
         (text.number(line.gap, sign=True), gap_style),
         (text.duration(line.seconds) if line.trial else "", "dim"),
+        (words.probability(line.evidence.p) if line.evidence else "", "dim"),
+        (f"{line.rows[0]:,}" if line.rows else "", "warn"),
     )
     return Row(line.key, cells)

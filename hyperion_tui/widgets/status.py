@@ -14,7 +14,10 @@ from textual.widgets import Input
 from hyperion_tui import actions, text
 
 NOTICE_S = 4.0
-"""How long a notice is safe from being replaced by a hint about the cursor."""
+"""How long a notice is safe from being replaced by a hint that nobody asked for by a key."""
+
+READ_S = 1.0
+"""After so long a notice counts as read: the next key takes it away."""
 
 
 class TextLine(Widget):
@@ -39,19 +42,41 @@ class TextLine(Widget):
 
 
 class StatusLine(TextLine):
-    """The latest notice, or a hint about what is under the cursor."""
+    """The latest notice, or else what is wrong, or else a hint about what is under the cursor."""
 
     _said_at = float("-inf")
+    _hint = ""
+    _trouble = ""
 
     def say(self, notice: str) -> None:
-        """A notice: stays at least some seconds, then until there is something else to say."""
+        """A notice: stays until the next key after it was read, or until a hint replaces it."""
         self._said_at = time.monotonic()
         self.show(Text(text.clean(notice)))
 
     def hint(self, about: str) -> None:
         """Something about the line under the cursor; a fresh notice is not disturbed."""
+        self._hint = about
         if time.monotonic() - self._said_at >= NOTICE_S:
-            self.show(Text(text.clean(about), style="dim"))
+            self._show_rest()
+
+    def warn(self, trouble: str) -> None:
+        """Something that is wrong: stays, under notices, until it is called off by ''."""
+        if trouble != self._trouble:
+            self._trouble = trouble
+            self._show_rest()
+
+    def key_pressed(self) -> None:
+        """Somebody acts: what was said about the action before has been read and goes."""
+        said = self._said_at
+        if said > float("-inf") and time.monotonic() - said >= READ_S:
+            self._show_rest()
+
+    def _show_rest(self) -> None:
+        self._said_at = float("-inf")
+        if self._trouble:
+            self.show(Text(text.clean(self._trouble)))
+        else:
+            self.show(Text(text.clean(self._hint), style="dim"))
 
 
 class HintLine(TextLine):

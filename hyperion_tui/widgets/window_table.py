@@ -6,7 +6,7 @@ Columns at the left stay, the others can be shifted; one may grow with the room 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -300,6 +300,19 @@ def fitted(columns: Sequence[Column], rows: Sequence[Row]) -> tuple[Column, ...]
         replace(column, width=max(column.width, cells)) if column.align == "right" else column
         for column, cells in zip(columns, longest, strict=True)
     )
+
+
+def without_empty(
+    columns: Sequence[Column], rows: Sequence[Row], sometimes: Collection[str]
+) -> tuple[tuple[Column, ...], list[Row]]:
+    """(columns, rows) without those columns of `sometimes` in which no row says anything."""
+    kept = [
+        place
+        for place, column in enumerate(columns)
+        if column.label not in sometimes or any(row.cells[place][0] for row in rows)
+    ]
+    fewer = [replace(row, cells=tuple(row.cells[place] for place in kept)) for row in rows]
+    return tuple(columns[place] for place in kept), fewer
 
 
 _NEVER = Row(("never",), ())

@@ -24,6 +24,13 @@ TRACEBACK = (
     "ValueError: max_bin must be in [2, 65535]\n"
 )
 
+EVIDENCE = {
+    "selection_interval": [0.71, 0.79],
+    "held_out_interval": [0.652, 0.758],
+    "baseline": "mean",
+    "p_beats_baseline": 0.0004,
+}
+
 
 @functools.cache
 def _template() -> bytes:
@@ -241,7 +248,26 @@ class Store:
             started_at=utc_now(),
         )
 
-    def end(self, study_id: int, held_out: float, number: int) -> None:
+    def ensemble(
+        self, experiment_id: int, score: float, held_out: float, members: dict[str, float]
+    ) -> int:
+        """The ensemble that ends an experiment. members: weights, by `study#number`."""
+        parts = [(*who.split("#"), weight) for who, weight in members.items()]
+        listed = [{"study": s, "number": int(n), "weight": weight} for s, n, weight in parts]
+        return self.insert(
+            "hx_ensemble",
+            experiment_id=experiment_id,
+            worker_id=1,
+            made_at=utc_now(),
+            selection_score=score,
+            held_out_score=held_out,
+            members=json.dumps(listed),
+            evidence=json.dumps(EVIDENCE),
+        )
+
+    def end(
+        self, study_id: int, held_out: float, number: int, evidence: dict[str, Any] | None = None
+    ) -> None:
         """Settle the end of a study: its held-out score is open."""
         self.change(
             "hx_study",
@@ -250,14 +276,15 @@ class Store:
             held_out_score=held_out,
             held_out_number=number,
             openings=1,
+            evidence=None if evidence is None else json.dumps(evidence),
         )
 
 
 def typical_params(model: str, number: int) -> dict[str, Any]:
     """Parameters as the model's space has them, a little different for each number."""
-    spec = catalogue.models()[model]
-    params = dict(spec.defaults)
-    for name, domain in spec.space.parameters.items():
+    form = catalogue.models()[model].form("regression")
+    params = dict(form.defaults)
+    for name, domain in form.space.parameters.items():
         if name in params and not isinstance(domain, Choice):
             given = params[name]
             moved = given + number % 7 if isinstance(domain, Int) else given * (1 + number % 7 / 10)

@@ -10,14 +10,35 @@ from hyperion_tui.children import Done
 from hyperion_tui.screens.export import file_name
 from tests.tui.conftest import Children
 from tests.tui.driving import sitting
-from tests.tui.stores import Store, add_typical
+from tests.tui.stores import EVIDENCE, Store, add_typical
+
+
+async def test_all_scores_stand_in_one_table_with_ensemble_and_baselines_unranked(store: Store):
+    experiment, ids = add_typical(store, trials=12, goal=12, paused=False)
+    for study in ids:
+        store.end(study, 0.71, 3, EVIDENCE)
+    store.change("hx_study", f"study_id = {ids[0]}", plan='{"rows": [4000, 50000]}')
+    store.ensemble(experiment, 0.91, 0.72, {"demo/lightgbm#3": 0.75, "demo/ridge#0": 0.25})
+
+    async with sitting(store.location, (160, 40)) as seat:
+        await seat.press("c")
+
+        await seat.sees("Scores of 4 studies  best r2 first")
+        first = seat.lines()[3].strip("┃› ").split()
+        assert first[:4] == ["1", "lightgbm", "0.9000", "0.71..0.79"]
+        assert {"0.652..0.758", "<0.001"} <= set(first)
+        assert "4,000 of 50,000 rows" in seat.line("ridge")
+        assert seat.line("ensemble").strip("┃ ").split()[:2] == ["ensemble", "0.9100"]
+        assert seat.line("mean").strip("┃ ").split()[:2] == ["mean", "-0.002100"]
+        await seat.press("down", "down", "down", "down")
+        await seat.sees("p <0.001 against mean: lightgbm#3 75%, ridge#0 25%")
 
 
 async def test_all_studies_stand_side_by_side_with_the_best_first(store: Store):
     add_typical(store)
 
     async with sitting(store.location) as seat:
-        await seat.press("c")
+        await seat.press("c", "t")
 
         await seat.sees("Comparison of 4 studies  best r2 first")
         assert seat.lines()[2].strip("┃ ").split()[:2] == ["lightgbm", "xgboost"]
@@ -31,6 +52,8 @@ async def test_marked_studies_only(store: Store):
 
     async with sitting(store.location) as seat:
         await seat.press("2", "space", "down", "space", "c")
+        await seat.sees("Scores of 2 studies")
+        await seat.press("t")
 
         await seat.sees("Comparison of 2 studies")
         assert seat.lines()[2].strip("┃ ").split() == ["lightgbm", "random_forest"]
@@ -55,6 +78,11 @@ async def test_experiments_on_other_data_are_not_ranked_against_each_other(store
     async with sitting(store.location) as seat:
         await seat.press("o", "space", "space", "c")
 
+        await seat.sees("ranked apart: data and metric differ")
+        assert [line.strip("┃› ")[:8] for line in seat.lines()[3:9]] == [
+            *("concrete", "1 second", "concrete", "1 first/", "mean    ", "median  "),
+        ]
+        await seat.press("t")
         await seat.sees("not ranked: data and metric differ")
         assert "★" not in seat.text()
         await seat.sees("first/ridge")

@@ -5,19 +5,29 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from engines.search import pruner, sampler
 from hyperion_tui.children import Done
+from hyperion_tui.cli import build_parser
+from hyperion_tui.screens import launch
 from hyperion_tui.screens.launch import columns_of
 from hyperion_tui.widgets.fields import Entry
 from tests.tui.conftest import Children
 from tests.tui.driving import Seat, sitting
 from tests.tui.stores import Store, add_typical
 
-BUNDLED = json.dumps(
-    [
-        ["bikeshare", "bikers", "time", "Bicycles: 8645 rows, 14 columns"],
-        ["concrete", "strength_mpa", "", "Concrete: 1030 rows, 9 columns"],
-    ]
-)
+NEGATIVE = "the target has negative values; this model needs > 0"
+
+
+def started(spawned: Children) -> list[list[str]]:
+    """The experiments that were asked for."""
+    return [words for words in spawned.commands if words[0] == "run"]
+
+
+def found(*, unfit: dict[str, str] | None = None, **data: object) -> Done:
+    """What `data check --json` answers."""
+    known = {"name": "towns", "rows": 6000, "columns": 5, "task": "regression", "classes": []}
+    document = {"ok": True, "findings": [], "data": {**known, **data}, "unfit": unfit or {}}
+    return Done(0, json.dumps(document), "")
 
 
 def entry(seat: Seat, name: str) -> str:
@@ -37,14 +47,14 @@ async def test_what_is_typed_becomes_the_command(store: Store, spawned: Children
         await seat.type("7")
         await seat.press("enter")
 
-        await seat.until(lambda: spawned.commands)
-        assert spawned.commands == [
+        await seat.until(lambda: started(spawned))
+        assert started(spawned) == [
             [
                 *("run", "ridge", "lasso", "--data", "my data.csv", "--target", "price"),
                 *("--trials", "7", "--seed", "42", "--detach", "--json"),
             ]
         ]
-        assert spawned.environments == [{"HYPERION_STORAGE": str(store.location.path)}]
+        assert spawned.environments[-1] == {"HYPERION_STORAGE": str(store.location.path)}
 
 
 async def test_the_new_experiment_is_opened_as_soon_as_it_exists(store: Store, spawned: Children):
@@ -76,7 +86,7 @@ async def test_an_error_is_shown_in_the_dialog_which_keeps_what_was_typed(
         await seat.sees("Start an experiment")
         assert entry(seat, "data") == "my.csv"
         await seat.press("enter")
-        await seat.until(lambda: len(spawned.commands) == 2)
+        await seat.until(lambda: len(started(spawned)) == 2)
 
 
 async def test_a_bundled_data_set_fills_in_its_columns(store: Store):
@@ -125,7 +135,7 @@ async def test_escape_starts_nothing(store: Store, spawned: Children):
         await seat.press("r", "escape")
 
         await seat.misses("Start an experiment")
-        assert spawned.commands == []
+        assert started(spawned) == []
 
 
 async def test_no_model_is_said_before_anything_is_started(store: Store, spawned: Children):
@@ -135,7 +145,7 @@ async def test_no_model_is_said_before_anything_is_started(store: Store, spawned
         await seat.press("r", "shift+tab", "ctrl+u", "enter")
 
         await seat.sees("Name at least one model")
-        assert spawned.commands == []
+        assert started(spawned) == []
 
 
 async def test_a_child_that_answers_nonsense_is_an_error(store: Store, spawned: Children):
@@ -155,3 +165,131 @@ def test_columns_are_read_whatever_separates_them(tmp_path: Path):
     assert columns_of(str(file)) == ("a", "b", "c")
     assert columns_of(str(tmp_path / "none.csv")) == ()
     assert columns_of(str(tmp_path)) == ()
+
+
+async def test_data_are_looked_at_before_the_start_and_useless_models_are_named(
+    store: Store, spawned: Children
+):
+    spawned.answers["data"] = found(unfit={"gamma": NEGATIVE, "poisson": NEGATIVE, "huber": "x"})
+
+    async with sitting(store.location, settle=False) as seat:
+        await seat.press("r")
+        seat.app.screen.query_one("#selectors", Entry).value = "gamma poisson ensemble"
+        await seat.type("my.csv")
+        await seat.press("tab")
+        await seat.type("y")
+        await seat.press("tab")
+
+        await seat.sees(f"✗ gamma: {NEGATIVE}")
+        await seat.sees(f"✗ poisson: {NEGATIVE}")
+        assert "regression: 6,000 rows, 5 columns" in seat.text()
+        assert "huber" not in seat.text().split("regression:")[1]
+        asked = [words for words in spawned.commands if words[0] == "data"]
+        named = ["data", "check", "my.csv", "--target", "y", "--seed", "42", "--json"]
+        assert asked[-1] == named
+        assert started(spawned) == []
+
+
+async def test_what_a_whole_family_leaves_out_is_no_error(store: Store, spawned: Children):
+    spawned.answers["data"] = found(unfit={"gamma": NEGATIVE}, task="classification", classes=["a"])
+
+    async with sitting(store.location, settle=False) as seat:
+        await seat.press("space", "r")
+        await seat.type("my.csv")
+        await seat.press("tab")
+
+        await seat.sees("left out: gamma: the target has negative values")
+        assert "✗" not in seat.text()
+        await seat.press("tab", "tab", "down")
+        assert entry(seat, "metric") == "accuracy"
+
+
+async def test_data_that_can_not_be_read_are_told_before_the_start(store: Store, spawned: Children):
+    problem = "No column `prize` in my.csv: did you mean price?"
+    findings = [
+        {"severity": "info", "where": "file", "text": "40 rows"},
+        {"severity": "error", "where": "file", "text": problem},
+    ]
+    answer = {"ok": False, "findings": findings, "data": None, "unfit": {}}
+    spawned.answers["data"] = Done(2, json.dumps(answer), "")
+
+    async with sitting(store.location, settle=False) as seat:
+        await seat.press("r")
+        await seat.type("my.csv")
+        await seat.press("tab")
+
+        await seat.sees(problem)
+
+
+async def test_the_same_question_is_asked_once(store: Store, spawned: Children):
+    spawned.answers["data"] = found()
+
+    async with sitting(store.location, settle=False) as seat:
+        await seat.press("r")
+        await seat.type("my.csv")
+        await seat.press("tab", "tab", "tab", "tab", "tab")
+        await seat.sees("regression: 6,000 rows")
+
+        assert len(spawned.commands) == 1
+
+
+async def test_what_was_typed_and_found_stays_when_the_dialog_is_left(
+    store: Store, spawned: Children
+):
+    spawned.answers["data"] = found(unfit={"gamma": NEGATIVE})
+    spawned.answers["run"] = Done(0, '{"experiment": "fresh"}', "")
+
+    async with sitting(store.location, settle=False) as seat:
+        await seat.press("r")
+        await seat.type("my.csv")
+        await seat.press("tab")
+        await seat.sees("6,000 rows")
+        await seat.press("escape", "slash")
+        await seat.type("gamma")
+        await seat.press("enter")
+        await seat.sees(f"gamma, not on towns: {NEGATIVE}")
+        await seat.press("r")
+
+        assert entry(seat, "data") == "my.csv"
+        assert entry(seat, "selectors") == "gamma"
+        await seat.press("enter")
+        await seat.misses("Start an experiment")
+        await seat.press("up", "down")
+        await seat.misses("not on towns")
+
+
+async def test_every_option_has_a_field_and_the_last_ones_are_reached_on_a_small_screen(
+    store: Store, spawned: Children
+):
+    spawned.answers["run"] = Done(0, '{"experiment": "fresh"}', "")
+    values = {
+        **{"data": "x.csv", "target": "y", "task": "classification", "metric": "f1"},
+        **{"trials": "5", "time": "9s", "workers": "1", "name": "n", "seed": "7"},
+        **{"time_column": "none", "groups": "g", "sampler": "qmc", "pruner": "median"},
+        **{"patience": "4", "min_improvement": "0.1", "trial_time": "3s", "trial_memory": "1G"},
+    }
+
+    async with sitting(store.location, (80, 24), settle=False) as seat:
+        await seat.press("r")
+        await seat.sees("↓ 8 more fields: tab")
+        assert "Trial memory" not in seat.text()
+        for name, value in values.items():
+            seat.app.screen.query_one(f"#{name}", Entry).value = value
+        await seat.press("shift+tab", "shift+tab")
+        await seat.sees("Trial memory")
+        await seat.press("enter")
+
+        await seat.until(lambda: started(spawned))
+        words = started(spawned)[0]
+        assert words[0] == "run"
+        options = build_parser().parse_args(words)
+        assert {name: getattr(options, name) for name in ("groups", "sampler", "pruner")} == {
+            **{"groups": "g", "sampler": "qmc", "pruner": "median"},
+        }
+        for name, value in values.items():
+            assert words[words.index(f"--{name.replace('_', '-')}") + 1] == value
+
+
+def test_the_dialog_offers_the_samplers_and_pruners_that_there_are():
+    assert launch.SAMPLERS == sampler.SAMPLERS
+    assert launch.PRUNERS == pruner.PRUNERS

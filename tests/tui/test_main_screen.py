@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from engines.study.location import Location
+from hyperion_tui.widgets import status
 from tests.tui.driving import sitting
-from tests.tui.stores import Store, add_typical
+from tests.tui.stores import EVIDENCE, Store, add_typical
 
 
 async def test_an_empty_store_says_what_to_press(own_home: Path):
@@ -270,3 +271,47 @@ async def test_the_list_of_experiments_opens_another_one(store: Store):
         await seat.until(lambda: seat.lines()[0].startswith(" first"))
         await seat.sees("lightgbm#11")
         await seat.misses("svr#")
+
+
+async def test_ends_are_shown_with_their_intervals_and_the_ensemble_has_no_rank(store: Store):
+    experiment, ids = add_typical(store, models=("ridge",), trials=12, goal=12, paused=False)
+    store.end(ids[0], 0.7001, 3, EVIDENCE)
+    store.change("hx_study", f"study_id = {ids[0]}", plan='{"rows": [4000, 50000]}')
+    store.ensemble(experiment, 0.77, 0.72, {"demo/ridge#3": 1.0})
+
+    async with sitting(store.location, (160, 40)) as seat:
+        assert "95 %" in seat.line("held-out")
+        assert {"0.7001", "0.652..0.758", "<0.001", "4,000"} <= set(seat.line("1 ridge").split())
+        ensemble = seat.line("ensemble  ").split("│")[-2].split()
+        assert ensemble[:4] == ["ensemble", "ensemble", "0.7700", "0.7200"]
+        await seat.press("2", "down")
+        await seat.sees(
+            "ridge (4,000 of 50,000 rows): 0.71..0.79, held-out 0.652..0.758 (95 %), "
+            "p <0.001 against mean, best is trial 3"
+        )
+
+
+async def test_before_a_held_out_score_there_is_no_column_for_its_interval(store: Store):
+    add_typical(store)
+
+    async with sitting(store.location, (140, 40)) as seat:
+        assert "95 %" not in seat.text()
+        assert "rows" not in seat.line("held-out")
+
+
+async def test_a_notice_goes_with_the_next_key_once_it_was_read(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    add_typical(store, models=("ridge",))
+
+    async with sitting(store.location) as seat:
+        await seat.press("p")
+        await seat.sees("there is nothing to pause")
+        await seat.press("2")
+        assert "there is nothing to pause" in seat.text()
+
+        monkeypatch.setattr(status, "READ_S", 0.0)
+        await seat.press("1")
+        await seat.misses("there is nothing to pause")
+        await seat.press("down")
+        await seat.sees("ridge: linear, squared penalty")

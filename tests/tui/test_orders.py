@@ -44,6 +44,28 @@ async def test_a_second_p_interrupts_what_is_pausing(store: Store):
         assert wants(store) == [("pause", 1), ("pause", 0)]
 
 
+async def test_f_stops_processes_where_they_are(store: Store):
+    add_typical(store, paused=False, models=("ridge",))
+
+    async with sitting(store.location) as seat:
+        await seat.press("F")
+
+        await seat.sees("frozen: demo/ridge")
+        assert wants(store) == [("pause", 0)]
+        assert store.connection.execute("SELECT want_frozen FROM hx_study").fetchall() == [(1,)]
+
+
+async def test_what_has_ended_is_not_frozen(store: Store):
+    _, ids = add_typical(store, models=("ridge",), trials=12, goal=12, paused=False)
+    store.end(ids[0], 0.7, 3)
+
+    async with sitting(store.location) as seat:
+        await seat.press("F")
+
+        await seat.sees("demo has ended: there is nothing to freeze")
+        assert wants(store) == [("run", 0)]
+
+
 async def test_p_when_all_is_paused_changes_nothing(store: Store):
     add_typical(store, models=("ridge",))
 

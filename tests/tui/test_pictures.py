@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from engines.models import catalogue
-from engines.models.spec import ModelSpec
+from engines.models.spec import Cost, Form, ModelSpec
 from engines.search.space import Float, Int, Space
 from tests.tui.driving import sitting
-from tests.tui.stores import Store, add_typical
+from tests.tui.stores import EVIDENCE, Store, add_typical
 
 KEPT = Path(__file__).with_name("pictures")
 AT = "2026-11-22T20:41:07.123456+00:00"
@@ -26,7 +26,8 @@ def model(name: str, family: str, package: str = "json") -> ModelSpec:
     else:
         space, defaults = Space({"alpha": Float(0.1, 10.0)}), {"alpha": 1.0}
     about = f"what {name} is"
-    return ModelSpec(name, family, "json:JSONDecoder", about, space, defaults, package=package)
+    form = Form("json:JSONDecoder", space, defaults, Cost(0.01))
+    return ModelSpec(name, family, about, {"regression": form}, package=package)
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +53,9 @@ SCENES: dict[str, list[str]] = {
     "models": ["down", "space", "down", "space"],
     "trials": ["2", "enter", "down"],
     "compare": ["c"],
+    "sides": ["c", "t"],
+    "finished": ["o", "down", "enter", "2", "down", "down"],
+    "scores": ["o", "down", "enter", "c"],
     "experiments": ["o"],
     "launch": ["r"],
     "stop": ["x"],
@@ -62,9 +66,11 @@ SCENES: dict[str, list[str]] = {
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
 @pytest.mark.parametrize("scene", SCENES)
 async def test_a_screen_looks_as_it_did(store: Store, scene: str, size: tuple[int, int]):
-    _, ids = add_typical(store, "earlier", at=AT, trials=12, goal=12, paused=False)
+    earlier, ids = add_typical(store, "earlier", at=AT, trials=12, goal=12, paused=False)
     for study in ids:
-        store.end(study, 0.71, 3)
+        store.end(study, 0.71, 3, EVIDENCE)
+    store.change("hx_study", f"study_id = {ids[0]}", plan='{"rows": [4000, 50000]}')
+    store.ensemble(earlier, 0.91, 0.72, {"earlier/lightgbm#3": 0.75, "earlier/ridge#0": 0.25})
     add_typical(store, at=AT)
 
     async with sitting(store.location, size) as seat:

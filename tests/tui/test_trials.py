@@ -110,6 +110,32 @@ async def test_a_failed_trial_shows_why_beside_the_best_one(store: Store):
         assert seat.line("seed").split()[-2] == "1005"
 
 
+async def test_a_trial_that_lost_the_race_says_so_in_words(store: Store):
+    experiment = store.experiment(pruner="racing", split='{"kind": "random folds", "folds": 5}')
+    study = store.study(experiment, "lightgbm", want="pause")
+    metrics = '{"folds": [0.3, 0.4], "rounds": [40, 51], "rows": [4000, 50000], "cut_short": 1}'
+    trial = store.trial(study, 0, 0.35, "PRUNED", metrics=metrics)
+    store.insert(
+        "trial_intermediate_values",
+        trial_id=trial,
+        step=2,
+        intermediate_value=0.35,
+        intermediate_value_type="FINITE",
+    )
+    store.trial(study, 1, None, "PRUNED", metrics='{"folds": [0.5]}')
+
+    async with sitting(store.location, (80, 24)) as seat:
+        await seat.press("2", "enter", "down", "enter")
+
+        await seat.sees("◇ ended early after 2 of 5 folds: clearly behind the best trial")
+        assert "40  51" in seat.line("rounds")
+        assert "trained on 4,000 of 50,000 rows" in seat.line("rows")
+        await seat.press("end")
+        assert "1 fold: the time was up before training was" in seat.line("cut short")
+        await seat.press("escape", "up", "enter")
+        await seat.sees("◇ ended after 1 of 5 folds: the experiment's time was up")
+
+
 async def test_metrics_and_reports_of_a_trial_are_shown(store: Store):
     experiment = store.experiment()
     study = store.study(experiment, "ridge", want="pause")
