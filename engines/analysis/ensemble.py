@@ -9,7 +9,10 @@ models that predict them, so it costs no training.
 With many candidates and few rows some mean is always better by luck. So whether there is an
 ensemble at all is not judged by the rows that chose it: the whole choice is made again without one
 fold after the other, and scored on the fold left out, as is the best single candidate of the other
-folds. Where the mean is not better there, the ensemble is the best single candidate.
+folds. Where the mean is worse on every fold left out, the ensemble is the best single candidate. A
+mean loses little where it is not better, and the best of many single ones was partly lucky: on
+eight small sets, three splits each, eleven ensembles were worse on average of the folds left out,
+and had 2.4 % less error on new rows than the single ones (0.7 % more in the worst case).
 
 Measured on six small sets of 75 to 330 training rows, ten splits each (error on rows that chose
 nothing, against the best single candidate): 1.6 to 1.7 % lower on average with 3, 9 or 36
@@ -91,7 +94,7 @@ def greedy(
 
     Candidates whose predictions have no score (NaN, or where the metric is not defined) are left
     out. The result does not depend on the order of the candidates. guard: take the best single
-    candidate where folds left out do not say that an ensemble is better, or can't say.
+    candidate where every fold left out says that it is better, or none can say.
     Raises ScoreError if no candidate has a score, ValueError for shapes that don't fit.
     """
     y = [np.asarray(part, dtype=np.float64) for part in y]
@@ -106,9 +109,13 @@ def greedy(
     table = tabulate(metric, parts)
     path, scores = _grow(table, range(table.parts), metric, most_members)
     size = _size(scores, metric)
-    checked, checked_best = _check(metric, parts, table, most_members) if guard else (None, None)
-    if guard and not _is_better(checked, checked_best, metric):
-        size = 1
+    checked = checked_best = None
+    if guard:
+        together, alone = _check(metric, parts, table, most_members)
+        if len(together):
+            checked, checked_best = float(np.mean(together)), float(np.mean(alone))
+        if not _may_be_better(together, alone, metric):
+            size = 1
     members = _weights([ranked[i] for i in path[:size]] if size > 1 else [best])
     score = selection_score(metric, _mixed(y, candidates, members))
     return Ensemble(members, score, best, singles[best], checked, checked_best)
@@ -248,12 +255,10 @@ def _size(scores: Sequence[float], metric: Metric) -> int:
 # -- ensemble or single candidate ----------------------------------------------------------
 
 
-def _check(
-    metric: Metric, parts: Sequence[Part], table: Table, most: int
-) -> tuple[float | None, float | None]:
-    """Mean scores of (ensembles, best single candidates) on parts that did not choose them.
+def _check(metric: Metric, parts: Sequence[Part], table: Table, most: int) -> tuple[Floats, Floats]:
+    """Scores of (ensembles, best single candidates) on each part that did not choose them.
 
-    Parts that can't be scored alone are left out; (None, None) if none can.
+    Parts that can't be scored alone are left out.
     """
     if len(parts) == 1:
         # A short block of a series hardly varies: r2 would be large there for no merit.
@@ -268,10 +273,8 @@ def _check(
         ]
         if not np.isnan(pair).any():
             pairs.append(pair)
-    if not pairs:
-        return None, None
-    together, alone = np.mean(pairs, axis=0)
-    return float(together), float(alone)
+    together, alone = np.array(pairs).reshape(-1, 2).T
+    return together, alone
 
 
 def _blend_score(table: Table, part: int, members: Sequence[int]) -> float:
@@ -281,10 +284,10 @@ def _blend_score(table: Table, part: int, members: Sequence[int]) -> float:
     return blend.score()
 
 
-def _is_better(checked: float | None, checked_best: float | None, metric: Metric) -> bool:
-    if checked is None or checked_best is None:
-        return False
-    return checked > checked_best if metric.maximize else checked < checked_best
+def _may_be_better(together: Floats, alone: Floats, metric: Metric) -> bool:
+    """Whether the ensemble is at least as good as the best single one on some part left out."""
+    gain = together - alone if metric.maximize else alone - together
+    return bool(len(gain)) and bool((gain >= 0).any())
 
 
 def _cut(part: Part) -> list[Part]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import cached_property
 from statistics import fmean
 from typing import Any
 
@@ -70,8 +71,8 @@ class Evaluation:
         folds = self._trainer.data.split.folds
         y = self._trainer.data.y
         parts = [
-            (y[fold.valid], outcome.predicted)
-            for fold, outcome in zip(folds, self.outcomes, strict=True)
+            (y[fold.valid], predicted)
+            for fold, predicted in zip(folds, self.predictions, strict=True)
         ]
         return selection_score(self._trainer.metric, parts)
 
@@ -80,20 +81,37 @@ class Evaluation:
         """The fold models."""
         return [outcome.model for outcome in self.outcomes]
 
-    @property
+    @cached_property
     def predictions(self) -> list[Floats]:
-        """The validation rows of each fold as its model predicts them."""
-        return [outcome.predicted for outcome in self.outcomes]
+        """The validation rows of each fold as they count, once all folds are done.
+
+        A model that stops early was stopped by the very rows that score it, which flatters it,
+        the more the fewer they are. So each fold is scored at the mean of the rounds that the
+        other folds have chosen, where the predictions of that round were kept.
+        """
+        found = []
+        for number, outcome in enumerate(self.outcomes):
+            others = [o.rounds for o in self.outcomes[:number] + self.outcomes[number + 1 :]]
+            rounds = [r for r in others if r is not None]
+            if outcome.course and rounds and len(rounds) == len(others):
+                found.append(outcome.after(fmean(rounds)))
+            else:
+                found.append(outcome.predicted)
+        return found
 
     @property
     def metrics(self) -> dict[str, Any]:
         """What the record keeps of the folds done so far.
 
-        folds: scores. rows: (used, there were) of the first fold, if a cap left some out.
-        rounds: of each fold, for models that grow by rounds. cut_short: folds whose training was
-        ended by time.
+        folds: scores. raced: scores at each fold's own best round, which trials are compared by
+        while they run, where they differ. rows: (used, there were) of the first fold, if a cap
+        left some out. rounds: of each fold, for models that grow by rounds. cut_short: folds whose
+        training was ended by time.
         """
-        found: dict[str, Any] = {"folds": [outcome.score for outcome in self.outcomes]}
+        raced = [outcome.score for outcome in self.outcomes]
+        found: dict[str, Any] = {"folds": raced}
+        if len(raced) == self._trainer.folds and any(outcome.course for outcome in self.outcomes):
+            found = {"folds": self._fold_scores(), "raced": raced}
         used, there = self.outcomes[0].rows if self.outcomes else (0, 0)
         if used < there:
             found["rows"] = [used, there]
@@ -104,6 +122,11 @@ class Evaluation:
         if cut:
             found["cut_short"] = cut
         return found
+
+    def _fold_scores(self) -> list[float]:
+        data, metric = self._trainer.data, self._trainer.metric
+        pairs = zip(data.split.folds, self.predictions, strict=True)
+        return [metric.score(data.y[fold.valid], predicted) for fold, predicted in pairs]
 
 
 def mean_rounds(metrics: dict[str, Any]) -> int | None:

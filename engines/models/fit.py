@@ -11,7 +11,7 @@ import time
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,10 @@ from engines.models.prepare import TargetScale, preparation
 from engines.models.spec import Form
 
 Floats = npt.NDArray[np.float64]
+
+KEPT_CELLS = 2_000
+"""Predictions of each round are kept up to so many a round: with more validation rows than this
+it makes no difference that they have chosen their own round."""
 
 CACHE_BYTES = 1 << 30
 """Prepared rows beyond this are made again when they are needed."""
@@ -75,7 +79,11 @@ class FittedModel:
 
 @dataclass
 class FoldOutcome:
-    """One fold of one trial. rounds: None for what has none. rows: (used, there were)."""
+    """One fold of one trial. rounds: None for what has none. rows: (used, there were).
+
+    score, predicted: at the round that these very validation rows liked best. course: what they
+    were predicted to be after other rounds, in units of the metric; empty if that was not kept.
+    """
 
     score: float
     predicted: Floats
@@ -83,6 +91,13 @@ class FoldOutcome:
     rounds: int | None
     rows: tuple[int, int]
     cut_short: bool
+    course: list[tuple[int, npt.NDArray[np.float32]]] = field(default_factory=list)
+
+    def after(self, rounds: float) -> Floats:
+        """The predictions after the last noted round up to `rounds`, or after the first one."""
+        passed = [predicted for round_, predicted in self.course if round_ <= rounds]
+        predicted = passed[-1] if passed else self.course[0][1]
+        return self.model.target.back(predicted.astype(np.float64))
 
 
 @dataclass
@@ -140,7 +155,9 @@ class Trainer:
             with contextlib.suppress(ScoreError):
                 listen(index, round_, self.metric.score(y_valid, raw))
 
-        watch = Watch(deadline, heard if listen is not None else None)
+        width = max(1, len(self.data.classes))
+        keeps = self.folds > 1 and len(y_valid) * width <= KEPT_CELLS
+        watch = Watch(deadline, heard if listen is not None else None, keeps=keeps)
         with self._clock():
             if hasattr(estimator, "fit_watched"):
                 estimator.fit_watched(prepared.view, watch)
@@ -154,6 +171,7 @@ class Trainer:
             rounds=getattr(estimator, "rounds_", None),
             rows=prepared.rows,
             cut_short=watch.cut_short,
+            course=watch.course,
         )
 
     def refit(

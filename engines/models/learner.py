@@ -51,6 +51,8 @@ class FoldView:
 class Watch:
     """How long a fit may take, and who listens while it goes on.
 
+    keeps: whether `note` remembers anything, so that nobody has to compute it in vain. course: what
+    it was told, the rounds ascending: (round, predictions as float32).
     deadline: `time.monotonic()` seconds, None without limit. listen: called by `report`, or None
     if nobody wants to know. cut_short: set by `mark_cut` when time ended the training before it
     was over; the model is what it was until then.
@@ -61,9 +63,12 @@ class Watch:
         deadline: float | None = None,
         listen: Callable[[int, Floats], None] | None = None,
         every: int = 10,
+        keeps: bool = False,
     ) -> None:
         self.deadline = deadline
         self.cut_short = False
+        self.keeps = keeps
+        self.course: list[tuple[int, npt.NDArray[np.float32]]] = []
         self._listen = listen
         self._every = every
 
@@ -81,6 +86,15 @@ class Watch:
     def mark_cut(self) -> None:
         """Note that time ended the training early."""
         self.cut_short = True
+
+    def note(self, round_: int, predicted: Floats) -> None:
+        """Remember how the validation rows are predicted after `round_` rounds, if it `keeps`.
+
+        predicted: as for `report`. Call it after every round: which of them is scored is decided
+        when the other folds are done.
+        """
+        if self.keeps:
+            self.course.append((round_, predicted.astype(np.float32)))
 
     def wants(self, round_: int) -> bool:
         """Whether to compute and `report` predictions after this round (the first is 1)."""

@@ -18,11 +18,17 @@ from engines.run.context import Context
 from engines.run.process import boot_id, start_ticks
 from engines.run.worker import Worker
 from engines.study import supervision
+from engines.study.endings import best_of_studies
 from engines.study.location import Location
 from engines.study.locks import take_runner_lock
 from engines.study.outlook import look_ahead
 from engines.study.plain import Connection, connect_to_read, connect_to_write, writing
 from engines.study.states import FINAL
+
+MOST_RESERVED = 0.4
+"""Of the time that there is, for what comes after the search."""
+
+FIRST_TRIAL_S = 0.5
 
 Reserve = Callable[[Context], float]
 """How many seconds are needed after the search, as far as is known now."""
@@ -83,16 +89,25 @@ def _work(
     worker = Worker(context)
     worker.begin()
     used, limit = context.experiment.time_used_s, context.experiment.time_limit_s
-    accounted = time.monotonic()
+    accounted = begun = time.monotonic()
     while True:
         now = time.monotonic()
         used, accounted = used + now - accounted, now
         if deadline is not None:
-            limit = used + max(0.0, deadline - reserve(context) - now)
+            limit = used + _seconds_to_search(context, deadline, begun, reserve)
         with writing(connection):
             _account(connection, context.experiment_id, used, limit)
         if not worker.work_once() and _is_over(context):
             return
+
+
+def _seconds_to_search(context: Context, deadline: float, begun: float, reserve: Reserve) -> float:
+    """What is left for trials. However short the time, there is some until one has completed."""
+    most = MOST_RESERVED * (deadline - begun)
+    left = deadline - time.monotonic() - min(most, reserve(context))
+    if left < FIRST_TRIAL_S and not best_of_studies(context.storage, context.experiment_id, 1):
+        return FIRST_TRIAL_S
+    return max(0.0, left)
 
 
 def _account(

@@ -427,7 +427,7 @@ def distribution(connection: Connection, study_id: int, name: str) -> str | None
 def best_folds(
     connection: Connection, study_id: int, maximize: bool, limit: int
 ) -> list[list[float]]:
-    """The fold scores of the best complete trials of a study, the best first."""
+    """The fold scores that trials race by, of the best complete ones of a study, the best first."""
     order = "DESC" if maximize else "ASC"
     found = connection.execute(
         sql(
@@ -441,4 +441,4 @@ def best_folds(
     ).scalars()
     # Plain SQL gives JSON as text on SQLite and as objects on PostgreSQL.
     kept = (json.loads(m) if isinstance(m, str) else m for m in found)
-    return [metrics["folds"] for metrics in kept if metrics and "folds" in metrics]
+    return [m.get("raced") or m["folds"] for m in kept if m and "folds" in m]

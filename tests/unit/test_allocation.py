@@ -10,6 +10,8 @@ import pytest
 
 from engines.search.allocation import (
     FAIR_SHARE,
+    MOST_PACE,
+    OVERHEAD_S,
     StudyView,
     choose,
     expected_seconds,
@@ -173,12 +175,20 @@ def test_with_nothing_complete_the_cheapest_model_is_tried_though_it_does_not_fi
 
 
 def test_the_pace_of_this_machine_corrects_the_declared_costs() -> None:
-    slow_here = view(1, first_s=10.0, recent_s=10.0)
+    slow_here = view(1, first_s=3 * (1.0 + OVERHEAD_S), recent_s=3.0)
+    instant = view(3, first_s=0.02, expected_s=0.0001)
     untried = new(2, expected_s=2.0)
 
-    assert machine_pace([slow_here, untried]) == 10.0
-    assert expected_seconds(untried, 10.0) == 20.0
-    assert 2 not in order(slow_here, untried, left=19.0)
+    assert machine_pace([slow_here, untried]) == pytest.approx(3.0)
+    # What takes longer to ask for than to train says nothing about the machine.
+    assert machine_pace([slow_here, instant, untried]) == pytest.approx(3.0, rel=0.05)
+    assert expected_seconds(untried, 3.0) == 6.0
+    assert 2 not in order(slow_here, untried, left=5.9)
+
+
+def test_a_law_that_is_wrong_for_these_data_does_not_make_the_machine_a_slow_one() -> None:
+    assert machine_pace([view(1, first_s=1000.0)]) == MOST_PACE
+    assert machine_pace([view(1, first_s=0.0001)]) == 1 / MOST_PACE
 
 
 def test_a_set_of_the_portfolio_that_does_not_fit_leaves_its_place_to_the_sampler() -> None:

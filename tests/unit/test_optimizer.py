@@ -230,6 +230,13 @@ def test_without_a_budget_fit_asks_for_one() -> None:
         HyperparameterOptimizer().fit(*rows(60))
 
 
+@pytest.mark.parametrize("seconds", [0.01, 1.0])
+def test_however_short_the_time_there_is_a_model(seconds: float) -> None:
+    X, y = rows(60)
+    optimizer = HyperparameterOptimizer().fit(X, y, time_budget_s=seconds, models="sklearn")
+    assert np.isfinite(optimizer.predict(X)).all()
+
+
 def test_before_fit_there_is_nothing_to_predict_with() -> None:
     with pytest.raises(HyperionError, match="call fit"):
         HyperparameterOptimizer().predict(rows(10)[0])

@@ -142,6 +142,7 @@ MODELS = (
                     # TabRepo, XGBoost_r33.
                     _xgboost(0.02, 10, 0.60, 1.0, columns=0.69),
                 ),
+                weights=(1.0, 1.6, 6.0, 12.0),
                 cost=Cost(0.2, rows=0.5, columns=0.7),
                 seed_argument="seed",
                 columns="raw",
@@ -159,6 +160,7 @@ MODELS = (
                     # TabRepo, XGBoost_r33.
                     _xgboost(0.02, 10, 0.60, 1.0, columns=0.69),
                 ),
+                weights=(1.0, 9.0),
                 cost=Cost(0.2, rows=0.5, columns=0.7),
                 seed_argument="seed",
                 columns="raw",
@@ -191,6 +193,7 @@ MODELS = (
                     # TD, regression.
                     _lightgbm(0.05, 100, 3, 0.7, 1.0),
                 ),
+                weights=(1.0, 2.5, 4.0, 7.0, 12.0),
                 cost=Cost(0.1, rows=0.6, columns=0.6),
                 seed_argument="seed",
                 columns="raw",
@@ -211,6 +214,7 @@ MODELS = (
                     # TabRepo, LightGBM_r33.
                     _lightgbm(0.02, 68, 1, 0.96, 0.62, l1=0.16, l2=0.69),
                 ),
+                weights=(1.0, 3.0, 4.0, 6.0),
                 cost=Cost(0.1, rows=0.6, columns=0.8),
                 seed_argument="seed",
                 columns="raw",
@@ -239,7 +243,8 @@ MODELS = (
                     # TD, regression.
                     _catboost(0.09, 9, 1e-4, 1e-3, 0.9),
                 ),
-                cost=Cost(0.35, rows=0.5, columns=1.0),
+                weights=(1.0, 1.5, 4.0),
+                cost=Cost(0.6, rows=0.6, columns=0.6),
                 seed_argument="seed",
                 columns="raw",
                 most_rows=200_000,
@@ -255,7 +260,8 @@ MODELS = (
                     # TD, classification.
                     _catboost(0.08, 7, 1e-4, 0.8, 0.9),
                 ),
-                cost=Cost(0.5, rows=0.5, columns=1.0),
+                weights=(1.0, 2.0),
+                cost=Cost(0.7, rows=0.6, columns=0.7),
                 seed_argument="seed",
                 columns="raw",
                 most_rows=200_000,

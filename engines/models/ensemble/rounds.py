@@ -184,12 +184,17 @@ class Jury:
         loss = self.target.loss(self.encoded, raw)
         return loss if math.isfinite(loss) else math.inf
 
-    def report(self, round_: int, raw: Floats) -> None:
+    def tell(self, round_: int, raw: Floats) -> None:
         """Tell `watch`, in units of the target, with a column for every class there is."""
+        wants = self.watch.wants(round_)
+        if not wants and not self.watch.keeps:
+            return
         predicted = self.target.decode(raw)
         if isinstance(self.target, Codes):
             predicted = self.target.widen(predicted, self.classes)
-        self.watch.report(round_, predicted)
+        self.watch.note(round_, predicted)
+        if wants:
+            self.watch.report(round_, predicted)
 
 
 class Course:
@@ -227,8 +232,7 @@ class Course:
             return self.rounds >= self.most
         self._note(self._jury.loss(raw), self._jury.target.least_gain)
         watch = self._jury.watch
-        if watch.wants(self.rounds):
-            self._jury.report(self.rounds, raw)
+        self._jury.tell(self.rounds, raw)
         if self.rounds - self._goal_round >= self._wait or self.rounds >= self.most:
             return True
         if watch.is_over():

@@ -64,6 +64,7 @@ class _Stages:
         loss = self._loss(predicted)
         if loss < self._least:
             self._least, self.best = loss, stage + 1
+        self._watch.note(stage + 1, predicted)
         if self._watch.wants(stage + 1):
             self._watch.report(stage + 1, predicted)
         if stage + 1 < model.n_estimators and self._watch.is_over():
@@ -216,7 +217,23 @@ class _Histogram:
             if chunk == 0:
                 watch.mark_cut()
                 break
+        if watch.keeps:
+            self._note_all(X_valid, fold.classes, watch)
         return self
+
+    def _note_all(self, X: Floats, classes: int, watch: Watch) -> None:
+        """Tell `watch` of every round, afterwards. X: filled."""
+        if not classes:
+            for round_, predicted in enumerate(super().staged_predict(X), 1):  # type: ignore[misc]
+                watch.note(round_, predicted)
+            return
+        if len(self.classes_) == 1:  # type: ignore[attr-defined]
+            return
+        codes = self.classes_.astype(np.intp)  # type: ignore[attr-defined]
+        for round_, odds in enumerate(super().staged_predict_proba(X), 1):  # type: ignore[misc]
+            wide = np.zeros((len(X), classes))
+            wide[:, codes] = odds
+            watch.note(round_, wide)
 
     def _first_chunk(self, watch: Watch) -> int:
         unhurried = math.isinf(watch.seconds_left) and not watch.wants(_FIRST)

@@ -72,8 +72,11 @@ class _Network:
             if loss < best:
                 best, best_epoch = loss, epoch
                 kept = [a.copy() for a in (*self.coefs_, *self.intercepts_)]
-            if watch.wants(epoch):
-                watch.report(epoch, self._widened(predicted, fold.classes))
+            if watch.keeps or watch.wants(epoch):
+                wide = self._widened(predicted, fold.classes)
+                watch.note(epoch, wide)
+                if watch.wants(epoch):
+                    watch.report(epoch, wide)
             if epoch - best_epoch >= _PATIENCE or not np.isfinite(loss):
                 break
             if watch.is_over():
