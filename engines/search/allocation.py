@@ -47,8 +47,8 @@ FAIR_SHARE = 0.4
 """A model that was not tried yet comes last if its first trial would take more of the time left."""
 
 NEW_KIND = 3.0
-"""What a first trial is worth beside a second one. Measured at 6 to 10 s on eight small sets: with 1
-the leader took most of the time, and three models were all that an ensemble could be made of."""
+"""What a first trial is worth beside a second one. At 6 to 10 s on eight small sets, with 1 here,
+the leader took most of the time, and an ensemble could be made of three models alone."""
 
 MOST_PACE = 4.0
 """More than this is no slow machine but a law that is wrong for these data."""
