@@ -6,7 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from engines.study.records import Ensemble, Evidence, Experiment, Study, TrialDetail
+from engines.study.states import FINAL
 from hyperion_tui import text
+
+FEW = 4
 
 SURE = 0.001
 """Below this a probability is only said to be below it: the resamples know no better."""
@@ -144,10 +147,9 @@ def remarks(experiment: Experiment) -> Iterator[str]:
     for study in experiment.studies:
         if study.rows is not None:
             yield f"{study.model}: trained on {rows_used(study.rows)}"
-        if study.message:
-            yield f"{study.model}: {study.message}"
         if study.state == "failed" and study.counts.failed:
             yield f"{study.model}: why, trial by trial: hyperion-tui trials {study.name}"
+    yield from _endings(experiment)
     ensemble = experiment.ensemble
     if ensemble is not None and ensemble.members:
         yield f"ensemble: {ensemble_line(ensemble, experiment.name)}"
@@ -156,6 +158,21 @@ def remarks(experiment: Experiment) -> Iterator[str]:
     yield from left_out(experiment.left_out)
     if experiment.failure:
         yield f"{experiment.name}: {experiment.failure}"
+
+
+def _endings(experiment: Experiment) -> Iterator[str]:
+    """Why studies ended or have no score: a line a reason, with their models if they are few."""
+    by_message: dict[str, list[Study]] = {}
+    for study in experiment.studies:
+        if study.message:
+            by_message.setdefault(study.message, []).append(study)
+    for message, studies in by_message.items():
+        who = ", ".join(study.model for study in studies)
+        yield f"{who if len(studies) <= FEW else f'{len(studies)} models'}: {message}"
+    timely = experiment.state in FINAL and experiment.time_limit_s is not None
+    untried = [s.model for s in experiment.studies if not s.counts.finished]
+    if timely and untried:
+        yield f"no time for a first trial: {', '.join(untried)}"
 
 
 def left_out(reasons: Mapping[str, str]) -> list[str]:

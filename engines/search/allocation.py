@@ -46,6 +46,10 @@ LOADING_S = 0.5
 FAIR_SHARE = 0.4
 """A model that was not tried yet comes last if its first trial would take more of the time left."""
 
+ROW_SHARE = 0.005
+"""The part of the time left that a first trial of a model may take that nothing is expected of:
+whoever asked for all models wants to see a score for each."""
+
 NEW_KIND = 3.0
 """What a first trial is worth beside a second one. At 6 to 10 s on eight small sets, with 1 here,
 the leader took most of the time, and an ensemble could be made of three models alone."""
@@ -116,9 +120,10 @@ def choose(
 
     studies: all of the experiment, in its order; the open ones are named. seconds_left: of the
     experiment's time; None without a limit, then the smallest share of the goal comes first. With
-    a limit, queued trials come first, then the largest gain per second; a study whose next trial
-    would take longer than what is left is not named, unless nothing of the experiment was ever
-    complete and nothing runs. workers: how many share the time.
+    a limit, queued trials come first, then the largest gain per second, but a model without a score
+    whose first trial costs next to nothing comes before second trials of others. A study whose
+    next trial would take longer than what is left is not named, unless nothing of the experiment
+    was ever complete and nothing runs. workers: how many share the time.
     """
     if seconds_left is None:
         turns = sorted(studies, key=lambda s: (_share(s), not s.loaded))
@@ -130,6 +135,14 @@ def choose(
     top = max(bests, default=None)
     fair = _fair_part(studies, workers)
     trifle = max(OVERHEAD_S, min(TRIFLE_S, TRIFLE * seconds_left))
+    strong_left = any(
+        s.is_open
+        and not s.finished
+        and not s.running
+        and s.prior >= DEFAULT_PRIOR
+        and expected_seconds(s, pace) <= fair * seconds_left
+        for s in studies
+    )
     ranked: list[tuple[bool, bool, float, int]] = []
     cheapest: tuple[float, int] | None = None
     for place, study in enumerate(studies):
@@ -145,7 +158,9 @@ def choose(
         dear = untried and top is not None and seconds > fair * seconds_left
         price = seconds + trifle + (0.0 if study.loaded else LOADING_S)
         gain = _gain(study, top, usual, sign)
-        ranked.append((not study.waiting, dear, -gain / price, place))
+        # Once the strong ones have a score: a row for every model that costs next to nothing.
+        is_trifle = untried and not strong_left and seconds <= ROW_SHARE * seconds_left
+        ranked.append((not study.waiting and not is_trifle, dear, -gain / price, place))
     busy = any(s.running for s in studies)
     if not ranked and cheapest and top is None and not busy and seconds_left > 0:
         return [studies[cheapest[1]].study_id]

@@ -293,3 +293,12 @@ def test_most_of_the_time_goes_to_the_models_that_are_near_the_best() -> None:
     strong = sum(spent[arm] for arm in (0, 1, 2, 3))
     assert strong > 0.65 * sum(spent.values())
     assert all(spent[arm] > 0 for arm in (0, 1, 2, 3))
+
+
+def test_a_model_that_nothing_is_expected_of_gets_its_row_when_it_costs_next_to_nothing() -> None:
+    hopeless = new(2, expected_s=0.1, prior=0.0)
+
+    assert order(STRONG, hopeless, left=100.0) == [2, 1]
+    assert order(STRONG, hopeless, left=10.0) == [1, 2]
+    # Strong ones without a score come before it.
+    assert order(STRONG, hopeless, new(3, expected_s=5.0, prior=0.9), left=100.0)[0] == 3
