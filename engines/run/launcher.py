@@ -8,12 +8,15 @@ import subprocess
 import sys
 import time
 
+from engines.clock import utc_now
 from engines.errors import HyperionError
 from engines.files import make_private_folder
 from engines.run.logs import rotate_if_large
 from engines.run.tree import TAG
+from engines.study import supervision
 from engines.study.location import STORE_VARIABLE, Location
 from engines.study.locks import find_runner, runner_pid
+from engines.study.plain import FAULTS, connect_to_read, explain
 from engines.study.reader import Reader
 
 # Kept, because Python warns of a child that nobody waits for; this one is to outlive us.
@@ -24,7 +27,8 @@ def start_runner(location: Location, experiment_id: int, *, wait_s: float = 10.0
     """Start the runner of an experiment unless one lives; returns the pid of who has the lock.
 
     The runner gets a session of its own and no terminal: closing this one, a hang-up or a
-    kill -9 of the caller changes nothing for it. Raises HyperionError if it does not come up.
+    kill -9 of the caller changes nothing for it. Raises HyperionError if it does not come up; one
+    that came up and is gone already is no error here, its pid is then its guardian's.
     """
     for earlier in _STARTED:
         earlier.poll()  # one that has ended would stay a zombie of this process
@@ -41,6 +45,7 @@ def start_runner(location: Location, experiment_id: int, *, wait_s: float = 10.0
     # that an objective starts is not that worker's: it is ended only with that worker's runner.
     environment = {k: v for k, v in os.environ.items() if k != TAG}
     environment[STORE_VARIABLE] = location.option
+    began = utc_now()
     try:
         process = subprocess.Popen(
             [
@@ -63,12 +68,21 @@ def start_runner(location: Location, experiment_id: int, *, wait_s: float = 10.0
         if alive is not None:
             return alive
         if process.poll() is not None and runner_pid(lock) is None:
-            # It may have found nothing left to do, which is a success of its own.
-            if process.returncode == 0:
+            # It may have found nothing left to do, which is a success of its own; or it came up
+            # and was killed between two looks, which is for the next runner to count.
+            if process.returncode == 0 or _came_up(location, experiment_id, began):
                 return process.pid
             break
         time.sleep(0.01)
     raise HyperionError(f"The runner of experiment {experiment_id} did not start: see {path}.")
+
+
+def _came_up(location: Location, experiment_id: int, since: str) -> bool:
+    with contextlib.closing(connect_to_read(location)) as connection:
+        try:
+            return supervision.has_come_up(connection, experiment_id, since)
+        except FAULTS as error:
+            raise explain(error, location) from error
 
 
 def _require_data(location: Location, experiment_id: int) -> None:

@@ -305,6 +305,15 @@ def add_runner(connection: Connection, experiment_id: int) -> int:
     return int(cursor.fetchone()[0])
 
 
+def has_come_up(connection: Connection, experiment_id: int, since: str) -> bool:
+    """Whether a runner of an experiment has registered since a time, alive or not."""
+    row = connection.execute(
+        "SELECT 1 FROM hx_runner WHERE experiment_id = ? AND started_at >= ? LIMIT 1",
+        (experiment_id, since),
+    ).fetchone()
+    return row is not None
+
+
 def end_runner(connection: Connection, runner_id: int, reason: str) -> None:
     """Note that a runner ended of its own will."""
     connection.execute(

@@ -22,6 +22,7 @@ from engines.study.experiments import create_or_extend
 from engines.study.location import Location
 from engines.study.locks import living_runners, runner_pid, take_runner_lock
 from engines.study.outlook import Facts, Held
+from engines.study.plain import connect_to_read
 from engines.study.storage import HyperionStorage
 from tests.unit.building import (
     add_worker,
@@ -250,6 +251,27 @@ def test_a_runner_that_does_not_come_up_is_an_error_with_its_log(
 
     with pytest.raises(HyperionError, match=r"did not start: see .*logs/1/runner.log"):
         launcher.start_runner(location, 1)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it outlives us
+def test_a_runner_killed_between_two_looks_has_come_up(
+    location: Location, storage: HyperionStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_or_extend(storage, experiment_plan())
+    killed: list[int] = []
+
+    def never_seen(_: Path) -> None:
+        """Kill the runner once it has registered, and say that nobody holds the lock."""
+        with contextlib.closing(connect_to_read(location)) as connection:
+            for (pid,) in connection.execute("SELECT pid FROM hx_runner").fetchall():
+                if pid not in killed:
+                    os.kill(pid, signal.SIGKILL)
+                    killed.append(pid)
+
+    monkeypatch.setattr(launcher, "runner_pid", never_seen)
+
+    assert launcher.start_runner(location, 1) > 0
+    assert len(killed) == 1
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it outlives us
