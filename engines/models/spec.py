@@ -56,6 +56,8 @@ class Form:
     target of a regression.
     cost: the law of one fit. most_rows: more training rows than this are never used; a sample
     stands for them. needs: what the data must satisfy, see `needs.py`.
+    averages: whether its rounds are averaged, so that a few of them are a good model already:
+    under a time limit its first trial may be cut short.
     prior: what this model is expected to bring before it was tried, from 0 (a reference only) to
     1 (usually among the best), as published comparisons on tabular data have it.
     """
@@ -71,6 +73,7 @@ class Form:
     columns: Literal["raw", "numbers", "scaled"] = "numbers"
     most_rows: int | None = None
     needs: tuple[Need, ...] = ()
+    averages: bool = False
     prior: float = 0.3
 
     def __post_init__(self) -> None:

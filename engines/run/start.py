@@ -269,6 +269,7 @@ def _study_plan(request: Request, spec: ModelSpec, task: str, facts: Facts) -> S
         "portfolio": portfolio,
         "weights": weights,
         "prior": form.prior,
+        "averages": form.averages,
         "expected_s": form.cost.of(used, facts["wide_columns"]) * facts["folds"],
         "rows": [used, there],
     }

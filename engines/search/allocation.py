@@ -77,6 +77,7 @@ class StudyView:
     its latest finished trials. loaded: whether the asking worker has imported its library.
     weights: relative cost of each set of the portfolio. expected_s: seconds of a trial of the
     defaults by the declared law; None for a study without a plan, which is never judged by cost.
+    averages: whether its first trial may be cut short, see `most_seconds`.
     """
 
     study_id: int
@@ -94,6 +95,7 @@ class StudyView:
     weights: Sequence[float] = field(default=())
     prior: float = DEFAULT_PRIOR
     expected_s: float | None = None
+    averages: bool = False
 
     @property
     def number(self) -> int:
@@ -105,7 +107,10 @@ def view_plan(plan: Mapping[str, object] | None) -> dict[str, object]:
     """The fields of a view that a study's plan tells; see `engines.study.experiments.StudyPlan`."""
     if plan is None:
         return {}
-    told: dict[str, object] = {"weights": tuple(plan.get("weights") or ())}  # type: ignore[arg-type]
+    told: dict[str, object] = {
+        "weights": tuple(plan.get("weights") or ()),  # type: ignore[arg-type]
+        "averages": bool(plan.get("averages")),
+    }
     if plan.get("expected_s") is not None:
         told["expected_s"] = plan["expected_s"]
     if plan.get("prior") is not None:
@@ -149,6 +154,8 @@ def choose(
         if not study.is_open:
             continue
         seconds = expected_seconds(study, pace)
+        if _may_be_cut(study):
+            seconds = min(seconds, fair * max(seconds_left, 0.0))
         if cheapest is None or seconds < cheapest[0]:
             cheapest = (seconds, place)
         judged = study.expected_s is not None
@@ -165,6 +172,19 @@ def choose(
     if not ranked and cheapest and top is None and not busy and seconds_left > 0:
         return [studies[cheapest[1]].study_id]
     return [studies[place].study_id for *_, place in sorted(ranked)]
+
+
+def most_seconds(
+    study: StudyView, studies: Sequence[StudyView], seconds_left: float | None, workers: int
+) -> float | None:
+    """How long the next trial of a study may take, None without a limit.
+
+    The first one of a model that averages its rounds gets a fair part of the time that is left,
+    so that a forest too dear for it is a small forest, and not left out; all others get all.
+    """
+    if seconds_left is None or not _may_be_cut(study):
+        return seconds_left
+    return _fair_part(studies, workers) * seconds_left
 
 
 def takes_portfolio(
@@ -187,8 +207,11 @@ def machine_pace(studies: Sequence[StudyView]) -> float:
     """How much longer trials take here than the declared laws say; 1 before anything finished.
 
     From the sums: a model that trains in a millisecond says something about everything but this.
+    So does one whose first trial may have been cut short.
     """
-    known = [(s.first_s, s.expected_s) for s in studies if s.first_s and s.expected_s]
+    known = [
+        (s.first_s, s.expected_s) for s in studies if s.first_s and s.expected_s and not s.averages
+    ]
     if not known:
         return 1.0
     took = sum(first for first, _ in known)
@@ -212,6 +235,10 @@ def _set_seconds(study: StudyView, pace: float) -> float:
     assert study.expected_s is not None
     defaults = study.first_s if study.first_s is not None else study.expected_s * pace
     return defaults * study.weights[study.number]
+
+
+def _may_be_cut(study: StudyView) -> bool:
+    return study.averages and study.number == 0
 
 
 def _share(study: StudyView) -> float:

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from optuna.trial import FrozenTrial
 from sqlalchemy import Connection, Row
 
 from engines.clock import utc_now
-from engines.search.allocation import StudyView, choose, takes_portfolio
+from engines.search.allocation import StudyView, choose, most_seconds, takes_portfolio
 from engines.search.grid import grid_size
 from engines.search.stopping import SAME_FAILURES, has_stalled, repeated_cause
 from engines.study import ensembles, events, study_rows, trial_rows
@@ -42,7 +42,8 @@ class Job:
     kind: `trial`, `closing` (settle the end of a study: open its held-out part) or `ensemble` (of
     the whole experiment, after that; its study_id is `outlook.ENSEMBLE` and its study_name the
     experiment's). trial_id and number are None for all but a trial.
-    seconds_left: of the experiment's time, as far as it was accounted for; None without a limit.
+    seconds_left: of the experiment's time, as far as it was accounted for, or fewer for a trial
+    that may not take all of them; None without a limit.
     """
 
     kind: str
@@ -153,7 +154,10 @@ def _claim(
         if found is None:
             return _claim(connection, experiment_id, worker_id, loaded)
         requeues, trial = found
-        return _Taken(_trial_job(connection, experiment, study, trial, requeues), trial)
+        job = _trial_job(connection, experiment, study, trial, requeues)
+        others = list(views.values())
+        most = most_seconds(views[study.study_id], others, job.seconds_left, experiment.workers)
+        return _Taken(replace(job, seconds_left=most), trial)
     if ended:
         studies = connection.execute(_STUDIES, {"id": experiment_id}).all()
         if (job := _take_closing(connection, experiment, studies, worker_id)) is not None:

@@ -34,9 +34,9 @@ class StudyPlan:
     """One study to create. space and plan are None for an objective of the user's own.
 
     plan: what is known before the first trial. `portfolio`: the parameters of the first trials,
-    the defaults before the rest; `weights`: what each costs, in units of the first; `prior`: see
-    `engines.models.spec.Form`; `expected_s`: seconds of a whole trial of the defaults; `rows`:
-    (used, there are) training rows of a fold.
+    the defaults before the rest; `weights`: what each costs, in units of the first; `prior` and
+    `averages`: see `engines.models.spec.Form`; `expected_s`: seconds of a whole trial of the
+    defaults; `rows`: (used, there are) training rows of a fold.
     """
 
     model: str

@@ -16,6 +16,7 @@ from engines.search.allocation import (
     choose,
     expected_seconds,
     machine_pace,
+    most_seconds,
     takes_portfolio,
     view_plan,
 )
@@ -166,6 +167,26 @@ def test_an_untried_model_that_would_take_an_unfair_part_of_the_time_comes_last(
     assert order(replace(top, is_open=False), dear, replace(dear, study_id=3)) == [2, 3]
 
 
+def test_a_forest_too_dear_for_the_time_left_becomes_a_small_one() -> None:
+    top = replace(STRONG, finished=10**6)
+    forest = new(2, expected_s=500.0, prior=1.0, averages=True)
+    other = replace(forest, averages=False)
+
+    assert order(top, forest) == [2, 1]
+    assert most_seconds(forest, [top, forest], 100.0, 1) == pytest.approx(100.0 * FAIR_SHARE)
+    assert order(top, other) == [1]
+    assert most_seconds(other, [top, other], 100.0, 1) == 100.0
+
+
+def test_only_a_first_trial_among_others_is_cut() -> None:
+    forest = new(2, expected_s=500.0, averages=True)
+    again = view(2, averages=True)
+
+    assert most_seconds(again, [STRONG, again], 100.0, 1) == 100.0
+    assert most_seconds(forest, [forest], 100.0, 1) == 100.0
+    assert most_seconds(forest, [STRONG, forest], None, 1) is None
+
+
 def test_with_nothing_complete_the_cheapest_model_is_tried_though_it_does_not_fit() -> None:
     dear, cheap = new(1, expected_s=90.0), new(2, expected_s=50.0)
 
@@ -184,6 +205,9 @@ def test_the_pace_of_this_machine_corrects_the_declared_costs() -> None:
     assert machine_pace([slow_here, instant, untried]) == pytest.approx(3.0, rel=0.05)
     assert expected_seconds(untried, 3.0) == 6.0
     assert 2 not in order(slow_here, untried, left=5.9)
+    # Nor does what may have been cut short.
+    cut = view(4, first_s=0.5, expected_s=50.0, averages=True)
+    assert machine_pace([slow_here, cut]) == pytest.approx(3.0)
 
 
 def test_a_law_that_is_wrong_for_these_data_does_not_make_the_machine_a_slow_one() -> None:
@@ -208,7 +232,9 @@ def test_a_library_that_is_not_loaded_has_its_price() -> None:
 def test_a_plan_tells_what_a_view_needs_and_its_absence_nothing() -> None:
     plan = {"portfolio": [{}], "weights": [1.0], "prior": 0.7, "expected_s": 2.5, "rows": [1, 2]}
 
-    assert view_plan(plan) == {"weights": (1.0,), "prior": 0.7, "expected_s": 2.5}
+    told = {"weights": (1.0,), "averages": False, "prior": 0.7, "expected_s": 2.5}
+    assert view_plan(plan) == told
+    assert view_plan({**plan, "averages": True}) == {**told, "averages": True}
     assert view_plan(None) == {}
 
 

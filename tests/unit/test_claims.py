@@ -13,6 +13,7 @@ from optuna.trial import TrialState
 from sqlalchemy import Connection, text
 
 from engines.errors import StoreUnavailable
+from engines.search.allocation import FAIR_SHARE
 from engines.search.space import Choice, Space
 from engines.search.stopping import SAME_FAILURES, has_stalled
 from engines.study import control, supervision
@@ -568,6 +569,7 @@ def planned(model: str = "shapes", expected_s: float = 1.0, **changes: object) -
         "prior": changes.pop("prior", 0.5),
         "expected_s": expected_s,
         "rows": [80, 80],
+        "averages": changes.pop("averages", False),
     }
     return study_plan(model, **{"goal": None, "plan": plan, **changes})
 
@@ -607,6 +609,17 @@ def test_a_job_tells_how_much_time_is_left(location: Location, storage: Hyperion
     use_time(location, 4.0)
 
     assert must_claim(storage, worker).seconds_left == 6.0
+
+
+def test_the_first_trial_of_a_forest_gets_its_part_of_the_time_left(
+    location: Location, storage: HyperionStorage
+) -> None:
+    models = [planned("forest", prior=0.9, averages=True), planned("other")]
+    create_or_extend(storage, experiment_plan(*models, time_limit_s=10.0, workers=1))
+
+    job = must_claim(storage, add_worker(location))
+
+    assert (job.model, job.seconds_left) == ("forest", pytest.approx(10.0 * FAIR_SHARE))
 
 
 def test_without_a_time_limit_a_job_has_no_seconds_left(

@@ -239,6 +239,10 @@ def test_trees_grown_by_the_handful_are_those_grown_at_once(name: str) -> None:
     assert said == pytest.approx(other, abs=1e-12)
 
 
+def test_just_those_that_average_their_trees_may_be_cut_short() -> None:
+    assert {name for name, (_, form) in FORMS.items() if form.averages} == set(GROWN)
+
+
 @pytest.mark.parametrize("name", GROWN)
 def test_no_tree_is_grown_twice(name: str) -> None:
     task, form = FORMS[name]

@@ -68,6 +68,7 @@ def _forest(
         portfolio=tuple(sets[1:]),
         cost=cost,
         most_rows=most_rows,
+        averages=True,
         prior=prior,
     )
 
@@ -141,6 +142,7 @@ def _bagging(build: str, cost: Cost) -> Form:
         defaults=_BAGGING_DEFAULTS,
         cost=cost,
         most_rows=50_000,
+        averages=True,
         prior=0.4,
     )
 
