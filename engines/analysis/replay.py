@@ -119,6 +119,8 @@ class _Player:
     def _draw(
         self, trial: FrozenTrial, wanted: Mapping[str, BaseDistribution], row: Mapping[str, Any]
     ) -> dict[str, Any]:
+        if row["seen"] is not None and "not_kept" in row["seen"]:
+            raise seen.NoRecord(f"what it had seen was not kept: {row['seen']['not_kept']}")
         if isinstance(self._sampler, ResumableRandom):
             if row["worker_id"] is None:
                 raise seen.NoRecord("not written by a worker of Hyperion")

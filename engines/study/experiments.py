@@ -14,6 +14,7 @@ from typing import Any
 
 from optuna.study import StudyDirection
 from sqlalchemy import Connection, select
+from sqlalchemy import text as sql
 from sqlalchemy.orm import Session
 
 from engines.clock import utc_now
@@ -257,7 +258,9 @@ def _add_studies(session: Session, experiment: ExperimentRow, plan: ExperimentPl
             _add_study(session, experiment, study, len(known) + offset)
             continue
         _require_same_space(experiment, row, study)
-        more_time = plan.time_limit_s is not None and plan.time_limit_s > experiment.time_used_s
+        # A search ends a little before its time is up: the same limit again is no more time.
+        had = max(experiment.time_used_s, experiment.time_limit_s or 0.0)
+        more_time = plan.time_limit_s is not None and plan.time_limit_s > had
         _go_on(session, experiment, row, study.goal, more_time=more_time)
     for name in _BUDGET_FIELDS:
         value = getattr(plan, name)
@@ -301,7 +304,7 @@ def _go_on(
     if not larger and not (more_time and (row.ended_by or "").startswith("time")):
         return
     session.flush()
-    session.connection().exec_driver_sql(REOPEN, (row.study_id,))
+    session.execute(sql(REOPEN.replace("?", ":study_id")), {"study_id": row.study_id})
     session.expire(row)
 
 

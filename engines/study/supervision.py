@@ -363,6 +363,6 @@ def end_by_time(connection: Connection, experiment_id: int, limit_s: float) -> b
         (f"time limit of {limit_s:g} s", experiment_id),
     ).rowcount
     if ended:
-        text = f"time limit of {limit_s:g} s reached"
+        text = f"time limit of {limit_s:g} s: the search ends"
         add_event(connection, experiment_id, events.EXPERIMENT, text)
     return bool(ended)
