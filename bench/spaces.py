@@ -52,7 +52,7 @@ def stamp(case: Case, shape: Shape, samples: int) -> dict[str, Any]:
     return {
         "samples": samples,
         "versions": versions(),
-        "space": case.form.space.bind(spaces.facts(shape, case.task)).to_json(),
+        "space": case.form.space.bind(spaces.facts(shape, case)).to_json(),
         "source": source_hash(case),
     }
 
@@ -91,7 +91,7 @@ def follow(module: str, used: set[Path]) -> None:
 
 def measure(case: Case, shape: Shape, samples: int) -> dict[str, Any]:
     """Train every sample of a space on a shape."""
-    refusal = case.form.refusal(spaces.facts(shape, case.task))
+    refusal = case.form.refusal(spaces.facts(shape, case))
     if refusal is not None:
         return {"refused": refusal}
     failures: list[dict[str, Any]] = []

@@ -1,55 +1,79 @@
 """Whether a file is still what an experiment began with.
 
-A study goes on with the copy that was made when it began, so a change is worth a sentence and no
-more. It is found by reading the file again: its date says little and its name nothing.
+An experiment goes on with the copy of its data that was made when it began, and never mixes two.
+So a change is worth one line and no more. Nothing heavy is imported: screens ask as well.
+The mark of the file is kept among the facts of its experiment, as `file`.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from engines.data.datasets import load
-from engines.data.reading import shown
-from engines.errors import HyperionError
+MOST_BYTES = 200 * 1024**2
+"""Of a larger file the content is not compared, for the sake of one line: 0.2 s for this much."""
 
-MOST_BYTES = 50 * 1024**2
-"""Larger files are not read again for the sake of a sentence."""
+GOES_ON = "the experiment goes on with the copy that was made of it when it began"
 
 
-def changed_since(
-    path: str | None,
-    sha256: str,
-    *,
-    target: str,
-    time_column: str | None,
-    task: str,
-    groups: str | None = None,
-    sample_rows: int | None = None,
-) -> str | None:
-    """One sentence if the file at `path` no longer has the content hash `sha256`, else None.
+def mark_of(path: str) -> dict[str, Any] | None:
+    """What a file is known by later, ready for JSON: path, machine, bytes, changed_ns, sha256.
 
-    The roles are those that the data set had. None too for a bundled set (no path) and for a
-    file too large to be read again. Never raises for what has become of the file.
+    sha256: of its bytes, None for a very large one. None for what can't be looked at, or has a
+    name that is no text.
     """
-    if path is None:
-        return None
-    file, goes_on = Path(path), "the experiment goes on with the data as it was"
     try:
-        if not file.exists():
-            return f"{shown(path, 300)} is no longer there; {goes_on}"
-        if file.stat().st_size > MOST_BYTES:
-            return None
-        now = load(
-            path,
-            target=target,
-            time_column=time_column or "none",
-            task=task,
-            groups=groups,
-            sample_rows=sample_rows,
-        )
-    except (HyperionError, OSError, ValueError):
-        return f"{shown(path, 300)} can no longer be read as it was; {goes_on}"
-    if now.sha256 == sha256:
+        path.encode()
+        found = os.stat(path)
+        content = _hash_of(path, found.st_size)
+    except (OSError, ValueError):
         return None
-    remedy = "to learn from the new rows, run it under another --name"
-    return f"{shown(path, 300)} has changed since this experiment began; {goes_on}; {remedy}"
+    return {
+        "path": path,
+        "machine": os.uname().nodename,
+        "bytes": found.st_size,
+        "changed_ns": found.st_mtime_ns,
+        "sha256": content,
+    }
+
+
+def change_since(mark: Mapping[str, Any] | None) -> str | None:
+    """One line if a file is not what it was when `mark_of` looked at it, else None.
+
+    Its size and date are asked first, its content only where the date alone has changed. None too
+    without a mark and on another machine. Never raises for what has become of the file.
+    """
+    if mark is None or mark["machine"] != os.uname().nodename:
+        return None
+    path: str = mark["path"]
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in path)
+    try:
+        found = os.stat(path)
+        if found.st_size != mark["bytes"]:
+            change = f"had {mark['bytes']:,} bytes and has {found.st_size:,}"
+        elif found.st_mtime_ns == mark["changed_ns"]:
+            return None
+        elif mark["sha256"] is None:
+            change = "was written again since"
+        elif _hash_of(path, found.st_size) == mark["sha256"]:
+            return None
+        else:
+            change = "has other content, of the same size"
+    except (FileNotFoundError, NotADirectoryError):
+        return f"{shown} is no longer there; {GOES_ON}"
+    except OSError as error:
+        return f"{shown} can't be read ({error.strerror}); {GOES_ON}"
+    return (
+        f"{shown} has changed: it {change}; {GOES_ON}; to learn from what it holds now, `run` it "
+        "under another --name"
+    )
+
+
+def _hash_of(path: str, size: int) -> str | None:
+    if size > MOST_BYTES:
+        return None
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

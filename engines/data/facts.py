@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from engines.data.datasets import Dataset
 from engines.data.scoring import Metric
-from engines.data.snapshot import MOST_SPREAD
+from engines.data.snapshot import MOST_CONTEXT, MOST_SPREAD
 from engines.data.splits import Split
 from engines.errors import BadInput
 
@@ -25,7 +25,8 @@ def data_facts(dataset: Dataset, split: Split) -> dict[str, Any]:
     columns, category_columns: features, and those of them that hold codes. wide_columns: with
     the categories spread out. most_codes: of the category column with most, 0 without one.
     missing: whether a value is. feature_min: the least number in a number column, 0.0 without.
-    ordered, grouped: whether rows are. task. target_min, target_max: of the target, the codes
+    context_rows: the longest window of rows that a model may read. ordered, grouped: whether
+    rows are. task. target_min, target_max: of the target, the codes
     for classes. classes: how many, 0 for regression. rarest_class, commonest_class: rows of the
     rarest class in the training fold that has fewest of it (0 if one has none of it), and of
     the commonest where it has most; 0 for regression.
@@ -44,6 +45,7 @@ def data_facts(dataset: Dataset, split: Split) -> dict[str, Any]:
         "most_codes": max(codes, default=0),
         "missing": any(bool(np.isnan(column).any()) for column in dataset.X.T),
         "feature_min": _least(dataset.X, numbers, split.search),
+        "context_rows": _longest_context(split),
         "ordered": split.ordered,
         "grouped": split.grouped,
         "task": dataset.task,
@@ -53,6 +55,12 @@ def data_facts(dataset: Dataset, split: Split) -> dict[str, Any]:
         "rarest_class": rarest,
         "commonest_class": commonest,
     }
+
+
+def _longest_context(split: Split) -> int:
+    """A quarter of the smallest training fold: the rest are windows to learn from."""
+    rows = min(len(fold.train) for fold in split.folds)
+    return max(1, min(MOST_CONTEXT, rows // 4))
 
 
 def _least(x: npt.NDArray[np.float64], columns: list[int], rows: npt.NDArray[np.int64]) -> float:

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 MOST_SPREAD = 50
 """A category column is spread out into at most so many columns; the rarer codes share one."""
 
+MOST_CONTEXT = 512
+"""Rows of the past that are handed to a model that reads windows; none may ask for more."""
+
 FILE = "data.json"
 """What the arrays are, and their checksums. Written last: without it there is no snapshot."""
 
@@ -56,6 +59,11 @@ class Snapshot:
     task: str = "regression"
     classes: tuple[str, ...] = ()
     groups: Rows | None = None
+
+    def before(self, rows: Rows) -> npt.NDArray[np.float64]:
+        """The rows of X right before the first of `rows`, `MOST_CONTEXT` at most: its past."""
+        first = int(rows[0]) if len(rows) else 0
+        return np.array(self.X[max(0, first - MOST_CONTEXT) : first])
 
     @property
     def train_rows(self) -> int:

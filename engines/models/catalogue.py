@@ -7,11 +7,20 @@ from collections.abc import Iterable
 from functools import cache
 
 from engines.errors import BadInput, PackageMissing
+from engines.models.advanced import declare as advanced_declare
+from engines.models.automl import declare as automl_declare
 from engines.models.ensemble import declare as ensemble_declare
+from engines.models.pytorch import declare as pytorch_declare
 from engines.models.sklearn import declare as sklearn_declare
 from engines.models.spec import FAMILIES, ModelSpec
 
-_DECLARED = (*sklearn_declare.MODELS, *ensemble_declare.MODELS)
+_DECLARED = (
+    *sklearn_declare.MODELS,
+    *ensemble_declare.MODELS,
+    *pytorch_declare.MODELS,
+    *advanced_declare.MODELS,
+    *automl_declare.MODELS,
+)
 
 
 @cache

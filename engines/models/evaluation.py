@@ -6,12 +6,25 @@ import time
 from collections.abc import Iterator
 from functools import cached_property
 from statistics import fmean
-from typing import Any
+from typing import Any, Protocol
 
 from engines.data.scoring import selection_score
 from engines.models.fit import FittedModel, Floats, FoldOutcome, Listener, Trainer
-from engines.models.learner import OutOfTime
+from engines.models.learner import OutOfTime, Saver
 from engines.models.spec import Form
+
+
+class Keeper(Protocol):
+    """Keeps what an interrupted trial has done, for whoever takes it up again."""
+
+    def outcome(self, index: int) -> FoldOutcome | None:
+        """What an earlier process made of a fold, if it finished that one."""
+
+    def done(self, index: int, outcome: FoldOutcome) -> None:
+        """A fold is finished."""
+
+    def saver(self, index: int) -> Saver:
+        """What keeps the state of the training of a fold."""
 
 
 class Evaluation:
@@ -19,7 +32,8 @@ class Evaluation:
 
     seconds_left: until the experiment's time is up, None without limit. A fold may take its share
     of what is left; estimators that grow by rounds stop there, so that even a trial that is too
-    long for its time has a score, of the shorter training that it got.
+    long for its time has a score, of the shorter training that it got. keeper: for a model whose
+    training can be taken up again, else None.
     """
 
     def __init__(
@@ -31,7 +45,9 @@ class Evaluation:
         *,
         seconds_left: float | None = None,
         listen: Listener | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
+        self._keeper = keeper
         self._trainer = trainer
         self._form = form
         self._params = params
@@ -46,16 +62,27 @@ class Evaluation:
         Raises ScoreError for one that is not finite, OutOfTime, and what the library raises.
         """
         for index in range(self._trainer.folds):
-            outcome = self._trainer.fit_fold(
-                self._form,
-                self._params,
-                self._seed,
-                index,
-                deadline=self._deadline(index),
-                listen=self._listen,
-            )
+            outcome = self._outcome(index)
             self.outcomes.append(outcome)
             yield outcome.score
+
+    def _outcome(self, index: int) -> FoldOutcome:
+        keeper = self._keeper
+        known = None if keeper is None else keeper.outcome(index)
+        if known is not None:
+            return known
+        outcome = self._trainer.fit_fold(
+            self._form,
+            self._params,
+            self._seed,
+            index,
+            deadline=self._deadline(index),
+            listen=self._listen,
+            saver=None if keeper is None else keeper.saver(index),
+        )
+        if keeper is not None:
+            keeper.done(index, outcome)
+        return outcome
 
     def _deadline(self, index: int) -> float | None:
         if self._end is None:

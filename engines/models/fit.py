@@ -22,9 +22,9 @@ from sklearn.exceptions import ConvergenceWarning
 
 from engines.data.measures import check_predictions
 from engines.data.scoring import Metric, ScoreError
-from engines.data.snapshot import Snapshot
+from engines.data.snapshot import MOST_CONTEXT, Snapshot
 from engines.data.splits import Rows
-from engines.models.learner import FoldView, Watch
+from engines.models.learner import FoldView, Saver, Watch
 from engines.models.prepare import TargetScale, preparation
 from engines.models.spec import Form
 
@@ -33,6 +33,9 @@ Floats = npt.NDArray[np.float64]
 KEPT_CELLS = 2_000
 """Predictions of each round are kept up to so many a round: with more validation rows than this
 it makes no difference that they have chosen their own round."""
+
+REPORT_EVERY = 10
+"""Rounds between two reports of an estimator that does not say otherwise."""
 
 CACHE_BYTES = 1 << 30
 """Prepared rows beyond this are made again when they are needed."""
@@ -48,7 +51,8 @@ Listener = Callable[[int, int, float], None]
 class FittedModel:
     """A fitted estimator with what stands before and behind it. Picklable.
 
-    low, high: the range of the target that it was trained on.
+    low, high: the range of the target that it was trained on. tail: for an estimator that reads
+    windows, the last rows that it was trained on, raw; else None.
     """
 
     estimator: Any
@@ -57,21 +61,34 @@ class FittedModel:
     classes: int
     low: float
     high: float
+    tail: Floats | None = None
 
-    def predict(self, X: Floats) -> Floats:
+    def predict(self, X: Floats, before: Floats | None = None) -> Floats:
         """(rows,) in the target's units, or (rows, classes) probabilities, from raw rows.
 
-        Raises ScoreError for predictions that are not finite, or absurdly far from the target.
+        before: the rows that came right before X in time, where they are known; a model that reads
+        windows takes X to follow its training rows without them. Raises ScoreError for predictions
+        that are not finite, or absurdly far from the target.
         """
-        return self.predict_prepared(X if self.prepare is None else self.prepare.transform(X))
+        if self.tail is None:
+            return self.predict_prepared(self._prepared(X))
+        history = self.tail if before is None else before[-MOST_CONTEXT:]
+        return self.predict_prepared(
+            self._prepared(X), self._prepared(history) if len(history) else None
+        )
 
-    def predict_prepared(self, X: Floats) -> Floats:
+    def _prepared(self, X: Floats) -> Floats:
+        return X if self.prepare is None else np.asarray(self.prepare.transform(X))
+
+    def predict_prepared(self, X: Floats, before: Floats | None = None) -> Floats:
         """As `predict`, from rows that went through `prepare`."""
+        more = {} if self.tail is None else {"before": before}
         with _quiet():
             if self.classes:
-                predicted = _probabilities(self.estimator, X, self.classes)
+                predicted = _probabilities(self.estimator, X, self.classes, more)
             else:
-                flat = np.asarray(self.estimator.predict(X), dtype=np.float64).reshape(len(X))
+                said = self.estimator.predict(X, **more)
+                flat = np.asarray(said, dtype=np.float64).reshape(len(X))
                 predicted = self.target.back(flat)
         check_predictions(predicted, self.low, self.high)
         return predicted
@@ -120,7 +137,7 @@ class Trainer:
     def __init__(self, data: Snapshot, metric: Metric) -> None:
         self.data = data
         self.metric = metric
-        self._prepared: OrderedDict[tuple[int, str, int | None], _Prepared] = OrderedDict()
+        self._prepared: OrderedDict[tuple[int, str, int | None, bool], _Prepared] = OrderedDict()
         self.fit_s = 0.0
 
     @property
@@ -137,17 +154,18 @@ class Trainer:
         *,
         deadline: float | None = None,
         listen: Listener | None = None,
+        saver: Saver | None = None,
     ) -> FoldOutcome:
         """Train on a fold's training rows and score its validation rows.
 
-        deadline: `time.monotonic()` seconds; estimators that can, stop there. Raises ScoreError
-        when there is no finite score, and whatever the library raises.
+        deadline: `time.monotonic()` seconds; estimators that can, stop there. saver: see `Watch`.
+        Raises ScoreError when there is no finite score, and whatever the library raises.
         """
         prepared = self._prepare(form, index)
         fold = self.data.split.folds[index]
         y_valid = self.data.y[fold.valid]
         estimator = self._fitting(self._build(form, params, seed), prepared.view.y)
-        model = self._model(estimator, prepared, self.data.y[fold.train])
+        model = self._model(estimator, prepared, fold.train)
 
         def heard(round_: int, predicted: Floats) -> None:
             assert listen is not None
@@ -157,13 +175,14 @@ class Trainer:
 
         width = max(1, len(self.data.classes))
         keeps = self.folds > 1 and len(y_valid) * width <= KEPT_CELLS
-        watch = Watch(deadline, heard if listen is not None else None, keeps=keeps)
+        every = getattr(estimator, "report_every", REPORT_EVERY)
+        watch = Watch(deadline, heard if listen is not None else None, every, keeps, saver)
         with self._clock():
             if hasattr(estimator, "fit_watched"):
                 estimator.fit_watched(prepared.view, watch)
             else:
                 estimator.fit(prepared.view.X, prepared.view.y)
-            predicted = model.predict_prepared(prepared.view.X_valid)
+            predicted = model.predict_prepared(prepared.view.X_valid, prepared.view.before_valid)
         return FoldOutcome(
             score=self.metric.score(y_valid, predicted),
             predicted=predicted,
@@ -190,7 +209,7 @@ class Trainer:
                 estimator.fit_rounds(prepared.view.X, prepared.view.y, rounds)
             else:
                 estimator.fit(prepared.view.X, prepared.view.y)
-        return self._model(estimator, prepared, self.data.y[rows])
+        return self._model(estimator, prepared, rows)
 
     @contextlib.contextmanager
     def _clock(self) -> Iterator[None]:
@@ -227,7 +246,9 @@ class Trainer:
             return CalibratedClassifierCV(estimator, cv=CALIBRATED_IN, ensemble=False)
         return estimator
 
-    def _model(self, estimator: Any, prepared: _Prepared, y: Floats) -> FittedModel:
+    def _model(self, estimator: Any, prepared: _Prepared, rows: Rows) -> FittedModel:
+        y = self.data.y[rows]
+        reads_windows = getattr(estimator, "reads_windows", False)
         return FittedModel(
             estimator,
             prepared.prepare,
@@ -235,6 +256,7 @@ class Trainer:
             len(self.data.classes),
             float(y.min()),
             float(y.max()),
+            np.array(self.data.X[rows[-MOST_CONTEXT:]]) if reads_windows else None,
         )
 
     # -- rows ------------------------------------------------------------------------------
@@ -242,7 +264,7 @@ class Trainer:
     def _prepare(self, form: Form, index: int) -> _Prepared:
         fold = self.data.split.folds[index]
         cap = form.most_rows if (form.most_rows or len(fold.train)) < len(fold.train) else None
-        key = (index, form.columns, cap)
+        key = (index, form.columns, cap, form.windows)
         known = self._prepared.get(key)
         if known is None:
             known = self._prepare_rows(form, fold.train, fold.valid, index)
@@ -271,8 +293,17 @@ class Trainer:
             y_valid=target.forward(y_valid),
             categories=self.data.categories if form.columns == "raw" else {},
             classes=len(self.data.classes),
+            ordered=self.data.split.ordered,
+            before_valid=self._before(valid, prepare) if form.windows else None,
         )
         return _Prepared(view, prepare, target, (len(used), len(train)))
+
+    def _before(self, valid: Rows, prepare: Any | None) -> Floats | None:
+        """The rows right before those, whoever may train on them: they are the past."""
+        rows = self.data.before(valid)
+        if not len(rows):
+            return None
+        return rows if prepare is None else np.asarray(prepare.transform(rows))
 
     def _capped(self, form: Form, train: Rows, index: int) -> Rows:
         """At most `most_rows`: the latest of ordered rows, else a sample, the same for all."""
@@ -294,12 +325,15 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _probabilities(estimator: Any, X: Floats, classes: int) -> Floats:
-    """(rows, classes); votes of an estimator without probabilities."""
+def _probabilities(
+    estimator: Any, X: Floats, classes: int, more: dict[str, Floats | None]
+) -> Floats:
+    """(rows, classes); votes of an estimator without probabilities. more: what else it takes."""
     known = np.asarray(estimator.classes_).astype(np.intp)
     wide = np.zeros((len(X), classes))
     if hasattr(estimator, "predict_proba"):
-        wide[:, known] = np.asarray(estimator.predict_proba(X), dtype=np.float64)
+        wide[:, known] = np.asarray(estimator.predict_proba(X, **more), dtype=np.float64)
     else:
-        wide[np.arange(len(X)), np.asarray(estimator.predict(X)).astype(np.intp)] = 1.0
+        votes = np.asarray(estimator.predict(X, **more)).astype(np.intp)
+        wide[np.arange(len(X)), votes] = 1.0
     return wide

@@ -8,6 +8,9 @@ called instead of `fit` where validation rows exist: it stops early by them wher
 stops when time is up, and tells the pruner how it does. It leaves `rounds_`, the number of rounds
 it kept, and has `fit_rounds(X, y, rounds)`, which trains exactly that many without validation
 rows: for the refit of ordered data.
+
+One that reads windows (`reads_windows`) says of a row what the rows up to it tell: its `predict`
+and `predict_proba` also take `before`, the rows that came right before X in time.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +37,8 @@ class FoldView:
     X: (rows, columns), y: (rows,): they train. X_valid, y_valid: they score, and may stop early.
     y is standardised for `scaled` regressors; class codes 0..k-1 for classifiers.
     categories: column number to number of codes, for `raw` columns. classes: 0 for regression.
+    ordered: whether the rows are in time order. before_valid: then, for an estimator that reads
+    windows, the rows right before X_valid.
     cache: kept as long as these arrays are: whatever an estimator prepares from them (binned
     data, for instance) and can use again in its next trial belongs in here, under its own key.
     """
@@ -45,7 +50,22 @@ class FoldView:
     y_valid: Floats
     categories: dict[int, int]
     classes: int
+    ordered: bool = False
+    before_valid: Floats | None = None
     cache: dict[Hashable, Any] = field(default_factory=dict)
+
+
+class Saver(Protocol):
+    """Keeps the state of one training, so that another process can go on with it.
+
+    state: what an earlier process has kept of this training, or None. Called after each round, from
+    1, with a function that packs the state: that is asked for now and then. May raise what
+    interrupts the trial, once the state is safe.
+    """
+
+    state: bytes | None
+
+    def __call__(self, round_: int, pack: Callable[[], bytes]) -> None: ...
 
 
 class Watch:
@@ -56,6 +76,7 @@ class Watch:
     deadline: `time.monotonic()` seconds, None without limit. listen: called by `report`, or None
     if nobody wants to know. cut_short: set by `mark_cut` when time ended the training before it
     was over; the model is what it was until then.
+    saver: keeps the state of the training, or None where nothing needs to outlive the process.
     """
 
     def __init__(
@@ -64,8 +85,10 @@ class Watch:
         listen: Callable[[int, Floats], None] | None = None,
         every: int = 10,
         keeps: bool = False,
+        saver: Saver | None = None,
     ) -> None:
         self.deadline = deadline
+        self.saver = saver
         self.cut_short = False
         self.keeps = keeps
         self.course: list[tuple[int, npt.NDArray[np.float32]]] = []

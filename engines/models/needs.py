@@ -31,3 +31,14 @@ def at_most_columns(most: int) -> Need:
         return f"{facts['wide_columns']:,} columns; this model takes at most {most:,}"
 
     return need
+
+
+def rows_in_order() -> Need:
+    """The rows must be in time order: the model reads windows of them."""
+
+    def need(facts: Facts) -> str | None:
+        if facts["ordered"]:
+            return None
+        return "the rows have no time order (--time-column); this model reads windows of them"
+
+    return need

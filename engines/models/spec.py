@@ -56,6 +56,8 @@ class Form:
     target of a regression.
     cost: the law of one fit. most_rows: more training rows than this are never used; a sample
     stands for them. needs: what the data must satisfy, see `needs.py`.
+    windows: whether it reads windows of rows in time order. resumes: whether its training can be
+    interrupted and taken up again by another process.
     averages: whether its rounds are averaged, so that a few of them are a good model already:
     under a time limit its first trial may be cut short.
     prior: what this model is expected to bring before it was tried, from 0 (a reference only) to
@@ -73,6 +75,8 @@ class Form:
     columns: Literal["raw", "numbers", "scaled"] = "numbers"
     most_rows: int | None = None
     needs: tuple[Need, ...] = ()
+    windows: bool = False
+    resumes: bool = False
     averages: bool = False
     prior: float = 0.3
 
@@ -104,7 +108,9 @@ class ModelSpec:
 
     name: snake_case, as typed. family: one of `FAMILIES`. summary: one line for the tree.
     forms: how it does each task that it can do. package and install: what must be importable,
-    and the line that installs it. trials: the default budget.
+    and the line that installs it. trials: the default budget. sequential: whether its own search
+    must know how each trial ended before it says what the next one is, so that its study is
+    worked on by one worker at a time.
     """
 
     name: str
@@ -114,6 +120,7 @@ class ModelSpec:
     package: str = "sklearn"
     install: str = "pip install scikit-learn"
     trials: int = 20
+    sequential: bool = False
 
     @property
     def reason_missing(self) -> str | None:

@@ -23,6 +23,7 @@ from engines.study.location import Location
 from engines.study.locks import take_runner_lock
 from engines.study.outlook import look_ahead
 from engines.study.plain import Connection, connect_to_read, connect_to_write, writing
+from engines.study.reserve import limit_with, search_limit_s, settling_now_s
 from engines.study.states import FINAL
 
 MOST_RESERVED = 0.4
@@ -93,10 +94,13 @@ def _work(
     while True:
         now = time.monotonic()
         used, accounted = used + now - accounted, now
+        settling_s = settling_now_s(connection, context.experiment_id)
         if deadline is not None:
-            limit = used + _seconds_to_search(context, deadline, begun, reserve)
+            # `reserve` has kept back what claims keep back as well.
+            search_s = used + _seconds_to_search(context, deadline, begun, reserve)
+            limit = limit_with(search_s, settling_s)
         with writing(connection):
-            _account(connection, context.experiment_id, used, limit)
+            _account(connection, context.experiment_id, used, limit, settling_s)
         if not worker.work_once() and _is_over(context):
             return
 
@@ -111,13 +115,17 @@ def _seconds_to_search(context: Context, deadline: float, begun: float, reserve:
 
 
 def _account(
-    connection: Connection, experiment_id: int, used_s: float, limit_s: float | None
+    connection: Connection,
+    experiment_id: int,
+    used_s: float,
+    limit_s: float | None,
+    settling_s: float,
 ) -> None:
     connection.execute(
         "UPDATE hx_experiment SET time_used_s = ?, time_limit_s = ? WHERE id = ?",
         (used_s, limit_s, experiment_id),
     )
-    if limit_s is not None and used_s >= limit_s:
+    if limit_s is not None and used_s >= search_limit_s(limit_s, settling_s):
         supervision.end_by_time(connection, experiment_id, limit_s)
 
 

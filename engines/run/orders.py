@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from engines.data.changes import change_since
 from engines.errors import BadInput, NotComparable
 from engines.run import objective
 from engines.run.launcher import start_runner
@@ -120,9 +121,16 @@ def _unraised(targets: Sequence[Target], trials: int | None) -> list[str]:
 
 
 def _check_time(experiment: Experiment, time_s: float | None) -> None:
-    """Refuse to go on for the second until the used up time ends everything again."""
+    """Refuse to go on for the second until the used up time ends everything again.
+
+    It is used up when it has ended a study, a little before its last second: see `study.reserve`.
+    """
     limit = experiment.time_limit_s if time_s is None else time_s
-    if limit is None or experiment.time_used_s < limit:
+    if limit is None:
+        return
+    is_larger = limit > (experiment.time_limit_s or 0.0)
+    ended = any((study.message or "").startswith("time limit") for study in experiment.studies)
+    if experiment.time_used_s < limit and (is_larger or not ended):
         return
     used = f"{experiment.time_used_s:.0f} s of {limit:g} s"
     raise BadInput(
@@ -132,15 +140,17 @@ def _check_time(experiment: Experiment, time_s: float | None) -> None:
 
 
 def _check_unchanged(experiment: Experiment) -> list[str]:
-    """Refuse to mix trials of two programs; tell which libraries are not what they were."""
+    """Refuse to mix trials of two programs; tell what else is not what it was."""
     if experiment.objective is not None:
         changed = objective.difference(experiment.objective)
         if changed is not None:
             raise NotComparable(f"{experiment.name}: {changed}.")
-    return [
+    notes = [
         f"{line}; scores of new trials may differ from those before"
         for line in versions.differences(experiment.versions)
     ]
+    change = change_since(experiment.facts.get("file"))
+    return notes if change is None else [*notes, change]
 
 
 def forgive(location: Location, experiment: Experiment) -> None:

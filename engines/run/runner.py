@@ -24,7 +24,7 @@ from engines.run.ledger import Ledger
 from engines.run.process import boot_id, is_same_process
 from engines.run.slots import Cores
 from engines.run.space import LEAST_MIB
-from engines.study import events, outlook, supervision
+from engines.study import events, outlook, reserve, supervision
 from engines.study.control import add_event
 from engines.study.location import Location, locate
 from engines.study.locks import take_runner_lock
@@ -35,6 +35,9 @@ from engines.study.supervision import DEATHS
 
 TICK_S = 0.1
 TIME_EVERY_S = 1.0
+TIME_SHARE = 0.05
+"""Near the end time is accounted for more often: claims see what is left only then."""
+
 GRACE_S = 2.0
 """Models that watch the clock stop by themselves when time is up, and then have to be scored."""
 
@@ -64,6 +67,7 @@ class Runner:
         self.mark = tree.mark_of(location.side, experiment_id)
         self.begun = False
         self.over: tuple[float, float | None] = 0.0, None
+        self.settling_s = 0.0
         self.boot = boot_id()
         self.accounted = self.slow_at = self.orphans_at = boot_seconds()
         self.logs_at = self.hire_after = 0.0
@@ -420,27 +424,39 @@ class Runner:
                 hand.kill(None)
 
     def account(self, facts: Facts, now: float) -> None:
-        """Add up the time since the first claim in which workers worked; end what it used up."""
+        """Add up the time since the first claim in which workers worked.
+
+        The search ends when what is left is needed to settle the studies and the ensemble.
+        """
         elapsed = now - self.accounted
-        if not self.active():
+        if not self.active() or facts.ensemble_made:  # they are only leaving
             self.accounted = now
             return
         self.begun = self.begun or bool(self.ledger.held)
         if not self.begun:
             self.accounted = now
             return
-        limit = facts.time_limit_s
-        used_up = limit is not None and facts.time_used_s + elapsed >= limit
-        if elapsed < TIME_EVERY_S and not used_up:
+        limit, used = facts.time_limit_s, facts.time_used_s + elapsed
+        if elapsed < self.unaccounted_s(limit, used):
             return
-        ended = False
+        ended = used_up = False
         with self.ledger.write() as connection:
             supervision.add_time(connection, self.experiment_id, elapsed)
+            if limit is not None:
+                self.settling_s = reserve.settling_now_s(connection, self.experiment_id)
+                used_up = used >= reserve.search_limit_s(limit, self.settling_s)
             if limit is not None and used_up:
                 ended = supervision.end_by_time(connection, self.experiment_id, limit)
         self.accounted = now
-        if ended:
+        if ended or (used_up and self.over[1] != limit):
             self.over = now, limit
+
+    def unaccounted_s(self, limit: float | None, used: float) -> float:
+        """For how long time may go by before it is written down."""
+        if limit is None or self.over[1] == limit:
+            return TIME_EVERY_S
+        left = reserve.search_limit_s(limit, self.settling_s) - used
+        return min(TIME_EVERY_S, max(0.0, TIME_SHARE * left))
 
     def end_late(self, facts: Facts, now: float) -> None:
         """Kill what still trains when time has been up for a while; it goes back to the queue."""

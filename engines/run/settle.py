@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from engines.data.confidence import beats, interval, selection_interval
 from engines.data.scoring import ScoreError
+from engines.data.splits import Rows
 from engines.errors import one_line
 from engines.run.artefacts import NotKept
 from engines.run.context import Context
@@ -35,7 +36,8 @@ from engines.study.ensembles import keep_ensemble
 from engines.study.study_rows import add_baselines, has_baselines
 
 Floats = npt.NDArray[np.float64]
-Predictor = Callable[[Floats], Floats]
+Predictor = Callable[[Rows], Floats]
+"""Rows of the experiment, by number, to what is predicted for them."""
 
 
 def score_baselines(context: Context) -> None:
@@ -76,7 +78,7 @@ def _open_held_out(context: Context, job: Job, best: BestTrial) -> HeldOut:
     if before is not None:
         return HeldOut(before[0], best.number, evidence=before[1])
     try:
-        predicted = predictor(context, best)(context.data.X[context.data.split.held_out])
+        predicted = predictor(context, best)(context.data.split.held_out)
         score = context.metric.score(context.data.y[context.data.split.held_out], predicted)
         evidence = weigh(context, _kept_predictions(context, best), predicted)
         return HeldOut(score, best.number, opened=True, evidence=evidence)
@@ -88,7 +90,13 @@ def _open_held_out(context: Context, job: Job, best: BestTrial) -> HeldOut:
 
 def predictor(context: Context, trial: BestTrial) -> Predictor:
     """What a trial stands for: the predictor whose held-out score is shown."""
-    return _mean_of(load_or_refit(context, trial))
+    data, models = context.data, load_or_refit(context, trial)
+
+    def predict(rows: Rows) -> Floats:
+        before = data.before(rows) if data.split.ordered else None
+        return np.asarray(np.mean([m.predict(data.X[rows], before) for m in models], axis=0))
+
+    return predict
 
 
 def load_or_refit(context: Context, trial: BestTrial) -> list[Any]:
@@ -114,10 +122,6 @@ def load_or_refit(context: Context, trial: BestTrial) -> list[Any]:
     for _ in again.scores():
         pass
     return again.models
-
-
-def _mean_of(models: Sequence[Any]) -> Predictor:
-    return lambda X: np.mean([model.predict(X) for model in models], axis=0)
 
 
 def _kept_predictions(context: Context, trial: BestTrial) -> list[Floats] | None:
@@ -200,9 +204,9 @@ def _ensemble(context: Context) -> dict[str, Any]:
     if len(candidates) < 2:
         return _no_ensemble("fewer than two trials were kept")
     chosen = greedy([data.y[fold.valid] for fold in data.split.folds], candidates, context.metric)
-    X, y = data.X[data.split.held_out], data.y[data.split.held_out]
+    rows, y = data.split.held_out, data.y[data.split.held_out]
     weights = [weight for _, weight in chosen.members]
-    held_out = predict([predictor(context, trials[i])(X) for i, _ in chosen.members], weights)
+    held_out = predict([predictor(context, trials[i])(rows) for i, _ in chosen.members], weights)
     folds = [
         predict([candidates[i].folds[k] for i, _ in chosen.members], weights)
         for k in range(len(data.split.folds))

@@ -175,6 +175,7 @@ def _objective_pruner(request: Request) -> str:
 
 def _data_plan(request: Request, specs: list[ModelSpec], dataset: Dataset | None) -> ExperimentPlan:
     # pandas and NumPy: 0.4 s that only an experiment with data has to wait for.
+    from engines.data.changes import mark_of
     from engines.data.datasets import load
     from engines.data.facts import check_metric, data_facts
     from engines.data.memory import Room
@@ -198,6 +199,7 @@ def _data_plan(request: Request, specs: list[ModelSpec], dataset: Dataset | None
     check_metric(metric, dataset, split)
     facts = {**data_facts(dataset, split), "folds": len(split.folds)}
     specs, left_out = _usable(request, specs, dataset.task, facts)
+    mark = None if dataset.path is None else mark_of(dataset.path)
     plan = DatasetPlan(
         sha256=dataset.sha256,
         name=_as_text(dataset.name),
@@ -220,7 +222,7 @@ def _data_plan(request: Request, specs: list[ModelSpec], dataset: Dataset | None
         split=split.describe(),
         studies=tuple(_study_plan(request, spec, dataset.task, facts) for spec in specs),
         pruner=request.pruner or "racing",
-        facts=facts,
+        facts=facts if mark is None else {**facts, "file": mark},
         left_out=left_out,
         **common,
     )
@@ -273,6 +275,8 @@ def _study_plan(request: Request, spec: ModelSpec, task: str, facts: Facts) -> S
         "expected_s": form.cost.of(used, facts["wide_columns"]) * facts["folds"],
         "rows": [used, there],
     }
+    if spec.sequential:
+        plan["sequential"] = True
     return StudyPlan(
         model=spec.name,
         family=spec.family,

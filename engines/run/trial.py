@@ -24,6 +24,7 @@ from engines.data.scoring import finite
 from engines.errors import StoreUnavailable, one_line
 from engines.models.learner import OutOfTime
 from engines.run import checkpoints
+from engines.run.interrupted import TrialKeeper
 from engines.run.process import frozen_s, peak_memory_mib
 from engines.search.pruner import make_pruner
 from engines.search.racing import is_behind
@@ -62,8 +63,8 @@ class Evaluation(Protocol):
 
 
 Listener = Callable[[int, int, float], None]
-Evaluator = Callable[[dict[str, Any], int, Listener | None], Evaluation]
-"""(parameters, seed, who hears of rounds) -> what scores them."""
+Evaluator = Callable[[dict[str, Any], int, Listener | None, TrialKeeper], Evaluation]
+"""(parameters, seed, who hears of rounds, who keeps what was trained) -> what scores them."""
 
 Keeper = Callable[[int, float, Any], None]
 """(number, value, evaluation): called with a finished trial before its end is recorded."""
@@ -136,7 +137,8 @@ def run_model_trial(
         if same is not None:
             attempt.served_from, value = same
             return value
-        evaluation = evaluator(params, attempt.seed, _listener(handle, trial))
+        keeper = TrialKeeper(storage, trial, STEPS_PER_FOLD)
+        evaluation = evaluator(params, attempt.seed, _listener(handle, trial), keeper)
         try:
             _score_folds(storage, handle, trial, evaluation)
             value = evaluation.value

@@ -14,14 +14,15 @@ import sys
 import threading
 import time
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import optuna
 
 from engines.errors import StoreUnavailable
 from engines.models import catalogue
-from engines.run import objective, settle
+from engines.run import automl, objective, settle
 from engines.run.context import Context
+from engines.run.interrupted import TrialKeeper
 from engines.run.process import asked_to_leave, die_with
 from engines.run.trial import (
     Evaluator,
@@ -103,9 +104,10 @@ class Worker:
             if self.experiment.objective is not None:
                 run_custom_trial(self.storage, handle, job, self.load_objective)
             else:
-                run_model_trial(
-                    self.storage, handle, job, self.evaluator(job), partial(self.keep, job)
-                )
+                evaluator = self.evaluator(job)
+                if automl.chooses_itself(job.model):
+                    evaluator = automl.with_samples(self.context, job, evaluator)
+                run_model_trial(self.storage, handle, job, evaluator, partial(self.keep, job))
         except TrialTaken as taken:
             logging.warning("%s", taken)
 
@@ -113,9 +115,10 @@ class Worker:
         """The study's sampler and seed, made once."""
         if job.study_id not in self.handles:
             row = self.experiment
-            self.handles[job.study_id] = StudyHandle(
-                self.storage, job, row.seed, row.sampler, row.pruner
-            )
+            handle = StudyHandle(self.storage, job, row.seed, row.sampler, row.pruner)
+            if row.objective is None and automl.chooses_itself(job.model):
+                handle.sampler = cast(Any, automl.sampler(self.context, handle.seed))
+            self.handles[job.study_id] = handle
         return self.handles[job.study_id]
 
     def load_objective(self) -> Any:
@@ -130,20 +133,24 @@ class Worker:
         """What scores the parameters of a trial; the model's library is imported at its call."""
         begun = time.monotonic()
 
-        def evaluate(params: dict[str, Any], seed: int, listen: Listener | None) -> Any:
+        def evaluate(
+            params: dict[str, Any], seed: int, listen: Listener | None, keeper: TrialKeeper
+        ) -> Any:
             from engines.models.evaluation import Evaluation
 
             self.loaded_families.add(catalogue.find(job.model).family)
             left = job.seconds_left
             if left is not None:
                 left = max(0.0, left - (time.monotonic() - begun))
+            form = self.context.form(job.model)
             return Evaluation(
                 self.context.trainer,
-                self.context.form(job.model),
+                form,
                 params,
                 seed,
                 seconds_left=left,
                 listen=listen,
+                keeper=keeper if form.resumes else None,
             )
 
         return evaluate

@@ -26,7 +26,7 @@ from engines.study import ensembles, events, study_rows, trial_rows
 from engines.study.database import sql
 from engines.study.outlook import ENSEMBLE
 from engines.study.pending import Notes
-from engines.study.prospects import as_data, may_run, seconds_left, views_of
+from engines.study.prospects import as_data, may_run, seconds_left, seconds_to_search, views_of
 from engines.study.storage import HyperionStorage
 
 FINISHED = "('COMPLETE', 'PRUNED', 'FAIL')"
@@ -42,8 +42,8 @@ class Job:
     kind: `trial`, `closing` (settle the end of a study: open its held-out part) or `ensemble` (of
     the whole experiment, after that; its study_id is `outlook.ENSEMBLE` and its study_name the
     experiment's). trial_id and number are None for all but a trial.
-    seconds_left: of the experiment's time, as far as it was accounted for, or fewer for a trial
-    that may not take all of them; None without a limit.
+    seconds_left: of the experiment's time, as far as it was accounted for. For a trial without
+    what is kept back for settling, and fewer where it may not take all. None without a limit.
     """
 
     kind: str
@@ -65,8 +65,8 @@ class _Taken:
 
 
 _EXPERIMENT = sql(
-    "SELECT e.id, e.name, e.direction, e.patience, e.min_improvement, e.sampler, e.workers, "
-    "e.time_limit_s, e.time_used_s, e.failure, e.dataset_id, e.objective, "
+    "SELECT e.id, e.name, e.direction, e.metric, e.split, e.patience, e.min_improvement, "
+    "e.sampler, e.workers, e.time_limit_s, e.time_used_s, e.failure, e.dataset_id, e.objective, "
     "m.experiment_id AS ensemble, m.worker_id AS ensemble_worker, m.made_at AS ensemble_made_at "
     "FROM hx_experiment e LEFT JOIN hx_ensemble m ON m.experiment_id = e.id WHERE e.id = :id"
 )
@@ -134,29 +134,32 @@ def _claim(
     if (job := _take_closing(connection, experiment, studies, worker_id)) is not None:
         return _Taken(job)
     views = views_of(connection, experiment, studies, loaded)
+    left = seconds_to_search(connection, experiment)
     order = choose(
         list(views.values()),
         maximize=experiment.direction == "maximize",
-        seconds_left=seconds_left(experiment),
+        seconds_left=left,
         workers=experiment.workers,
     )
     by_id = {study.study_id: study for study in studies}
-    ended = _nothing_fits(connection, experiment, studies, order)
+    ended = _nothing_fits(connection, studies, order, left)
     for study in (by_id[study_id] for study_id in order):
+        if study.running and _is_sequential(study):
+            continue  # its search waits for what that trial finds
         if _grid_is_used_up(connection, experiment, study):
             ended |= _end_grid(connection, study)
             continue
         if _rules_end(connection, experiment, study):
             ended = True
             continue
-        params = _next_set(views[study.study_id], list(views.values()), experiment, study)
+        params = _next_set(views[study.study_id], list(views.values()), study, left)
         found = _take_trial(connection, study, worker_id, params)
         if found is None:
             return _claim(connection, experiment_id, worker_id, loaded)
         requeues, trial = found
         job = _trial_job(connection, experiment, study, trial, requeues)
         others = list(views.values())
-        most = most_seconds(views[study.study_id], others, job.seconds_left, experiment.workers)
+        most = most_seconds(views[study.study_id], others, left, experiment.workers)
         return _Taken(replace(job, seconds_left=most), trial)
     if ended:
         studies = connection.execute(_STUDIES, {"id": experiment_id}).all()
@@ -196,10 +199,10 @@ def _job(
 
 
 def _next_set(
-    view: StudyView, views: Sequence[StudyView], experiment: Row[Any], study: Row[Any]
+    view: StudyView, views: Sequence[StudyView], study: Row[Any], left: float | None
 ) -> dict[str, Any] | None:
     """The set of the study's portfolio that its next new trial takes; None if it takes none."""
-    if not takes_portfolio(view, views, seconds_left(experiment)):
+    if not takes_portfolio(view, views, left):
         return None
     found: dict[str, Any] = as_data(study.plan)["portfolio"][view.number]
     return found
@@ -207,15 +210,14 @@ def _next_set(
 
 def _nothing_fits(
     connection: Connection,
-    experiment: Row[Any],
     studies: Sequence[Row[Any]],
     order: Sequence[int],
+    left: float | None,
 ) -> bool:
     """End the studies that might go on, if no trial of them would end in time; whether it did.
 
     Not while a trial runs: when it has ended, more is known of what trials take here.
     """
-    left = seconds_left(experiment)
     waiting = [study for study in studies if may_run(study)]
     if left is None or order or not waiting or any(study.running for study in studies):
         return False
@@ -223,6 +225,10 @@ def _nothing_fits(
         _change(connection, study, ended_by=NOTHING_FITS)
         _log(connection, study, f"{NOTHING_FITS} the {max(left, 0.0):.1f} s left")
     return True
+
+
+def _is_sequential(study: Row[Any]) -> bool:
+    return study.plan is not None and bool(as_data(study.plan).get("sequential"))
 
 
 def _grid_is_used_up(connection: Connection, experiment: Row[Any], study: Row[Any]) -> bool:

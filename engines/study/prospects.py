@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from engines.search.allocation import StudyView, view_plan
+from engines.study import reserve
 from engines.study.database import sql
 
 RECENT = 5
@@ -46,6 +47,12 @@ _SCORES = {
 }
 
 
+_BEST_TRIALS = {
+    direction: sql(reserve.best_trials(way, ":id"))
+    for direction, way in (("maximize", "DESC"), ("minimize", "ASC"))
+}
+
+
 def as_data(column: Any) -> Any:
     """A JSON column: SQLite answers its text, a server what it means. Never change it."""
     return _parsed(column) if isinstance(column, str) else column
@@ -62,6 +69,23 @@ def seconds_left(experiment: Row[Any]) -> float | None:
         return None
     left: float = experiment.time_limit_s - experiment.time_used_s
     return left
+
+
+def seconds_to_search(connection: Connection, experiment: Row[Any]) -> float | None:
+    """`seconds_left` without what settling the studies and the ensemble will take."""
+    left = seconds_left(experiment)
+    if left is None:
+        return None
+    found = connection.execute(_BEST_TRIALS[experiment.direction], {"id": experiment.id})
+    settling = reserve.settling_s(
+        reserve.scored([tuple(row) for row in found], as_data),
+        as_data(experiment.split),
+        metric=experiment.metric,
+        maximize=experiment.direction == "maximize",
+        workers=experiment.workers,
+    )
+    limit: float = experiment.time_limit_s
+    return left - limit + reserve.search_limit_s(limit, settling)
 
 
 def may_run(study: Row[Any]) -> bool:

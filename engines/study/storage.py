@@ -430,6 +430,11 @@ class HyperionStorage(BaseStorage):
         if own is not None and own.holder is not None:
             own.interruptible = True
 
+    def is_to_stop(self, trial_id: int) -> bool:
+        """Whether an order waits for this own trial; asks the store now and then."""
+        own = self._own.get(trial_id)
+        return own is not None and own.holder is not None and self._is_to_stop(own)
+
     def _is_to_stop(self, own: OwnTrial) -> bool:
         now = time.monotonic()
         if now - own.asked_at < ASK_EVERY_S:

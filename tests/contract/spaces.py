@@ -82,7 +82,7 @@ def cases() -> list[Case]:
 
 
 @cache
-def table(shape: Shape, task: str) -> Dataset:
+def table(shape: Shape, task: str, ordered: bool) -> Dataset:
     """100 rows with what is awkward: gaps, codes, a constant column, and two that are equal."""
     random = np.random.default_rng(11)
     X = random.normal(size=(ROWS, shape.columns))
@@ -113,7 +113,7 @@ def table(shape: Shape, task: str) -> Dataset:
         features=tuple(features),
         target="y",
         time_column=None,
-        ordered=False,
+        ordered=ordered,
         X=X,
         y=y,
         times=None,
@@ -124,18 +124,19 @@ def table(shape: Shape, task: str) -> Dataset:
 
 
 @cache
-def data(shape: Shape, task: str) -> Snapshot:
+def data(shape: Shape, task: str, ordered: bool) -> Snapshot:
     """The table as workers have it."""
-    known = table(shape, task)
+    known = table(shape, task, ordered)
     codes = {i: len(f.categories) for i, f in enumerate(known.features) if f.kind == "category"}
     split = split_dataset(known, SEED)
     return Snapshot(known.X, known.y, codes, split, task=task, classes=known.classes)
 
 
 @cache
-def facts(shape: Shape, task: str) -> dict[str, Any]:
-    """What a space is bound to."""
-    return data_facts(table(shape, task), data(shape, task).split)
+def facts(shape: Shape, case: Case) -> dict[str, Any]:
+    """What the space of a case is bound to; its rows are in order if the model reads windows."""
+    how = shape, case.task, case.form.windows
+    return data_facts(table(*how), data(*how).split)
 
 
 class Drawing:
@@ -173,7 +174,7 @@ class Drawing:
 
 def samples(case: Case, shape: Shape, count: int) -> Iterator[dict[str, Any]]:
     """Random parameter sets of the space bound to a shape, the same ones each time."""
-    space = case.form.space.bind(facts(shape, case.task))
+    space = case.form.space.bind(facts(shape, case))
     drawing = Drawing(SEED)
     return (space.suggest(drawing) for _ in range(count))
 
@@ -226,10 +227,10 @@ def check_arguments(case: Case, params: dict[str, Any]) -> None:
 
 
 @cache
-def trainer(shape: Shape, task: str) -> Trainer:
+def trainer(shape: Shape, task: str, ordered: bool) -> Trainer:
     """Shared by all fits of a shape, so that its rows are prepared once."""
     metric = METRICS["rmse" if task == "regression" else "accuracy"]
-    return Trainer(data(shape, task), metric)
+    return Trainer(data(shape, task, ordered), metric)
 
 
 def check_fit(case: Case, shape: Shape, params: dict[str, Any]) -> None:
@@ -238,13 +239,14 @@ def check_fit(case: Case, shape: Shape, params: dict[str, Any]) -> None:
     Only that a model has not converged may be said: it is judged by its score. Raises what goes
     wrong, AssertionError for predictions of the wrong shape or that are not finite.
     """
-    known = data(shape, case.task)
+    how = shape, case.task, case.form.windows
+    known = data(*how)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", ConvergenceWarning)
         # Whether it trains is asked, not how well: what grows by rounds stops after some.
         deadline = time.monotonic() + 0.3
-        outcome = trainer(shape, case.task).fit_fold(case.form, params, SEED, 0, deadline=deadline)
+        outcome = trainer(*how).fit_fold(case.form, params, SEED, 0, deadline=deadline)
         rows = known.split.held_out
         predicted = outcome.model.predict(known.X[rows])
     wide = (len(rows), len(known.classes)) if known.classes else (len(rows),)

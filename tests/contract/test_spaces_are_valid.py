@@ -24,7 +24,7 @@ def applicable(case: Case, shape: Shape) -> None:
     """Skip what is not installed, and what the tree greys for such data."""
     if case.reason_missing is not None:
         pytest.skip(case.reason_missing)
-    refusal = case.form.refusal(spaces.facts(shape, case.task))
+    refusal = case.form.refusal(spaces.facts(shape, case))
     if refusal is not None:
         pytest.skip(refusal)
 
@@ -46,7 +46,7 @@ def test_the_estimator_takes_a_thousand_samples_of_its_space_on_every_shape(case
 @by_case
 def test_defaults_and_portfolio_lie_inside_the_space_of_every_shape(case: Case) -> None:
     for shape in SHAPES:
-        space = case.form.space.bind(spaces.facts(shape, case.task))
+        space = case.form.space.bind(spaces.facts(shape, case))
         for params in (case.form.defaults, *case.form.portfolio):
             clipped = space.clip(params)
             assert space.contains(clipped), (shape.name, clipped)
@@ -69,7 +69,7 @@ def test_known_good_sets_and_fifteen_samples_train_on_every_shape(case: Case, sh
 
     for params in spaces.samples(case, shape, FITTED):
         spaces.check_fit(case, shape, params)
-    space = case.form.space.bind(spaces.facts(shape, case.task))
+    space = case.form.space.bind(spaces.facts(shape, case))
     for params in (case.form.defaults, *case.form.portfolio):
         spaces.check_fit(case, shape, space.clip(params))
 

@@ -75,6 +75,7 @@ def test_what_a_space_suggests_it_contains_and_clips_to_itself(space: Space, see
 @settings(max_examples=20)
 def test_every_declared_space_can_be_bound_to_any_data(name: str, rows: int, columns: int) -> None:
     facts = {"train_rows": rows, "columns": columns, "wide_columns": columns, "rarest_class": 1}
+    facts["context_rows"] = max(1, rows // 4)
     for form in catalogue.models()[name].forms.values():
         bound = form.space.bind(facts)
 

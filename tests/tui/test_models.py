@@ -9,7 +9,10 @@ from tests.tui.driving import Seat, sitting
 from tests.tui.stores import Store, add_typical
 
 NEGATIVE = "the target has negative values; this model needs > 0"
-FACTS = {"train_rows": 80, "rows": 100, "columns": 5, "wide_columns": 5, "target_min": -2.0}
+FACTS = {
+    **{"train_rows": 80, "rows": 100, "columns": 5, "wide_columns": 5, "target_min": -2.0},
+    "ordered": False,
+}
 
 
 def tree(seat: Seat) -> ModelTree:

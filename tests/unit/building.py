@@ -184,7 +184,7 @@ def run_job(
     """Run a claimed trial whose folds score as given, or which raises."""
     handle = StudyHandle(storage, job, seed, sampler, pruner)
 
-    def evaluator(params: dict[str, Any], model_seed: int, listen: object) -> Scored:
+    def evaluator(*_: object) -> Scored:
         return Scored(scores)
 
     return run_model_trial(storage, handle, job, evaluator, lambda *_: None)

@@ -686,9 +686,12 @@ def test_when_nothing_fits_the_time_left_the_experiment_ends_at_once(
     study = the_study(location)[1]
     assert study.message == "time: nothing more fits"
     with asking(location) as reader:
-        assert reader.events(1)[-1].text == "time: nothing more fits the 2.0 s left"
+        assert reader.events(1)[-1].text == "time: nothing more fits the 1.3 s left"
     close_study(storage, 1, worker, HeldOut(0.5, 0, opened=True))
-    control.change_experiment(location, 1, time_limit_s=60.0)
+    # The same limit again brings no time, though a little of it was left.
+    create_or_extend(storage, experiment_plan(planned(expected_s=3.0), time_limit_s=10.0))
+    assert the_study(location)[1].state == "done"
+    create_or_extend(storage, experiment_plan(planned(expected_s=3.0), time_limit_s=60.0))
     assert must_claim(storage, worker).kind == "trial"
 
 

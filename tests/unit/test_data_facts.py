@@ -50,6 +50,7 @@ def test_the_facts_of_numbers_are_those_of_the_rows_searched_in(tmp_path: Path) 
         "most_codes": 10,
         "missing": True,
         "feature_min": data.X[split.search, 0].min(),
+        "context_rows": 51 // 4,
         "ordered": False,
         "grouped": False,
         "task": "regression",

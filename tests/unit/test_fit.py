@@ -34,7 +34,12 @@ ACCURACY = METRICS["accuracy"]
 def defaults(name: str, data: Snapshot) -> tuple[Form, dict[str, Any]]:
     form = catalogue.find(name).form(data.task)
     columns = data.X.shape[1]
-    facts = {"train_rows": data.train_rows, "columns": columns, "wide_columns": columns}
+    facts = {
+        "train_rows": data.train_rows,
+        "columns": columns,
+        "wide_columns": columns,
+        "context_rows": 4,
+    }
     return form, form.space.bind(facts).clip(form.defaults)
 
 

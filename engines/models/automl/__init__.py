@@ -1,0 +1,1 @@
+"""FLAML as one model of the tree."""

@@ -1,0 +1,1 @@
+"""What the networks of every family share: one training loop, and windows of time."""

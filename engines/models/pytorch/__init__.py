@@ -1,0 +1,1 @@
+"""The family `pytorch`: small networks on tables and on windows of time."""
