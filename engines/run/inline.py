@@ -31,15 +31,15 @@ MOST_RESERVED = 0.4
 
 FIRST_TRIAL_S = 0.5
 
-Reserve = Callable[[Context], float]
-"""How many seconds are needed after the search, as far as is known now."""
+Reserve = Callable[[Context, float], float]
+"""(context, seconds in all) -> seconds needed after the search, as far as is known now."""
 
 
 def run_inline(
     location: Location,
     experiment_id: int,
     deadline: float | None = None,
-    reserve: Reserve = lambda _: 0.0,
+    reserve: Reserve = lambda *_: 0.0,
 ) -> Context:
     """Work until the experiment is over; returns what was loaded for it, to go on with.
 
@@ -108,7 +108,7 @@ def _work(
 def _seconds_to_search(context: Context, deadline: float, begun: float, reserve: Reserve) -> float:
     """What is left for trials. However short the time, there is some until one has completed."""
     most = MOST_RESERVED * (deadline - begun)
-    left = deadline - time.monotonic() - min(most, reserve(context))
+    left = deadline - time.monotonic() - min(most, reserve(context, deadline - begun))
     if left < FIRST_TRIAL_S and not best_of_studies(context.storage, context.experiment_id, 1):
         return FIRST_TRIAL_S
     return max(0.0, left)

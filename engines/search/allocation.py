@@ -46,9 +46,9 @@ LOADING_S = 0.5
 FAIR_SHARE = 0.4
 """A model that was not tried yet comes last if its first trial would take more of the time left."""
 
-ROW_SHARE = 0.005
-"""The part of the time left that a first trial of a model may take that nothing is expected of:
-whoever asked for all models wants to see a score for each."""
+ROWS_SHARE = 0.05
+"""The part of the time left that first trials of models may take together that nothing is expected
+of, the cheapest ones: whoever asked for all models wants to see a score for each."""
 
 NEW_KIND = 3.0
 """What a first trial is worth beside a second one. With 1 here, 3 of 24 runs of 6 s on small sets
@@ -148,6 +148,7 @@ def choose(
         and expected_seconds(s, pace) <= fair * seconds_left
         for s in studies
     )
+    cheap = _cheap_rows(studies, pace, seconds_left)
     ranked: list[tuple[bool, bool, float, int]] = []
     cheapest: tuple[float, int] | None = None
     for place, study in enumerate(studies):
@@ -165,8 +166,8 @@ def choose(
         dear = untried and top is not None and seconds > fair * seconds_left
         price = seconds + trifle + (0.0 if study.loaded else LOADING_S)
         gain = _gain(study, top, usual, sign)
-        # Once the strong ones have a score: a row for every model that costs next to nothing.
-        is_trifle = untried and not strong_left and seconds <= ROW_SHARE * seconds_left
+        # Once the strong ones have a score.
+        is_trifle = not strong_left and study.study_id in cheap
         ranked.append((not study.waiting and not is_trifle, dear, -gain / price, place))
     busy = any(s.running for s in studies)
     if not ranked and cheapest and top is None and not busy and seconds_left > 0:
@@ -239,6 +240,22 @@ def _set_seconds(study: StudyView, pace: float) -> float:
 
 def _may_be_cut(study: StudyView) -> bool:
     return study.averages and study.number == 0
+
+
+def _cheap_rows(studies: Sequence[StudyView], pace: float, seconds_left: float) -> set[int]:
+    """The models without a trial that are cheap enough to get one for the sake of their row."""
+    untried = [
+        (expected_seconds(study, pace), study.study_id)
+        for study in studies
+        if study.is_open and study.expected_s is not None and not study.finished + study.running
+    ]
+    spent, found = 0.0, set[int]()
+    for seconds, study_id in sorted(untried):
+        spent += seconds
+        if spent > ROWS_SHARE * seconds_left:
+            break
+        found.add(study_id)
+    return found
 
 
 def _share(study: StudyView) -> float:

@@ -73,7 +73,7 @@ def test_a_strong_untried_model_comes_before_more_trials_of_the_leader() -> None
 
 
 def test_a_weak_untried_model_waits_until_the_leader_has_had_many_trials() -> None:
-    weak = new(2, prior=0.2, weights=(1.0,))
+    weak = new(2, prior=0.2, weights=(1.0,), expected_s=6.0)
 
     assert order(STRONG, weak) == [1, 2]
     assert order(replace(STRONG, finished=60), weak) == [2, 1]
@@ -321,10 +321,13 @@ def test_most_of_the_time_goes_to_the_models_that_are_near_the_best() -> None:
     assert all(spent[arm] > 0 for arm in (0, 1, 2, 3))
 
 
-def test_a_model_that_nothing_is_expected_of_gets_its_row_when_it_costs_next_to_nothing() -> None:
-    hopeless = new(2, expected_s=0.1, prior=0.0)
+def test_models_that_nothing_is_expected_of_get_a_row_where_that_costs_little_together() -> None:
+    hopeless = new(2, expected_s=1.0, prior=0.0)
 
     assert order(STRONG, hopeless, left=100.0) == [2, 1]
     assert order(STRONG, hopeless, left=10.0) == [1, 2]
+    # The cheapest ones, and no more than a small part of the time in all.
+    more = [new(n, expected_s=1.0 + n / 10, prior=0.0) for n in (3, 4, 5, 6)]
+    assert order(STRONG, hopeless, *more, left=100.0)[:4] == [2, 3, 4, 1]
     # Strong ones without a score come before it.
     assert order(STRONG, hopeless, new(3, expected_s=5.0, prior=0.9), left=100.0)[0] == 3

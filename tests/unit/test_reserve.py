@@ -301,7 +301,7 @@ def test_a_search_in_this_process_keeps_back_nothing_twice(
     monkeypatch.setattr(Worker, "begin", lambda self: None)
     monkeypatch.setattr("engines.run.inline._is_over", lambda context: True)
     deadline = time.monotonic() + 60.0
-    run_inline(location, 1, deadline, lambda context: 3.0)
+    run_inline(location, 1, deadline, lambda *_: 3.0)
 
     assert len(left) == 4
     for planned, told in left:

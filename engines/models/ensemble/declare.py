@@ -133,16 +133,17 @@ MODELS = (
                 space=Space(_XGBOOST),
                 defaults=_xgboost(0.08, 5, 2.0, 0.8, by_level=0.8),
                 portfolio=(
+                    # Deeper, with more rows in a leaf: for the same seconds the better set
+                    # wherever rows are many.
+                    _xgboost(0.1, 8, 5.0, 0.8, by_level=0.8),
                     # TabRepo, XGBoost_r89.
                     _xgboost(0.088, 5, 0.63, 1.0, columns=0.66),
                     # XGBoost_r31 of TabRepo has this depth, and a rate of 0.01.
                     _xgboost(0.05, 4, 0.92, 0.8, columns=0.75),
                     # TD, regression.
                     _xgboost(0.05, 9, 2.0, 0.7, l2=1e-4),
-                    # TabRepo, XGBoost_r33.
-                    _xgboost(0.02, 10, 0.60, 1.0, columns=0.69),
                 ),
-                weights=(1.0, 1.6, 6.0, 12.0),
+                weights=(1.0, 1.2, 2.0, 4.0),
                 cost=Cost(0.2, rows=0.5, columns=0.7),
                 seed_argument="seed",
                 columns="raw",
@@ -182,18 +183,19 @@ MODELS = (
                 space=Space(_LIGHTGBM),
                 defaults=_lightgbm(0.1, 16, 5, 0.8, 0.8),
                 portfolio=(
-                    # AutoGluon's `LightGBMXT` is a first choice everywhere: random thresholds.
-                    _lightgbm(0.1, 31, 5, 0.8, 0.8, extra=True),
+                    # As many leaves as AutoGluon's `LightGBMLarge`, of more rows each: for the
+                    # same seconds the better set wherever rows are many, and the other one else.
+                    _lightgbm(0.1, 128, 20, 0.9, 0.8, l2=1.0),
                     # The defaults in smaller steps.
                     _lightgbm(0.05, 16, 5, 0.8, 0.8),
-                    # TabRepo, LightGBM_r177.
-                    _lightgbm(0.03, 39, 3, 0.88, 0.46, l2=0.36, extra=True),
-                    # FLAML's second portfolio entry.
-                    _lightgbm(0.022, 42, 12, 1.0, 0.74, l1=3.6e-3, l2=12.0),
                     # TD, regression.
                     _lightgbm(0.05, 100, 3, 0.7, 1.0),
+                    # AutoGluon's `LightGBMXT`: random thresholds, for another kind of error.
+                    _lightgbm(0.1, 31, 5, 0.8, 0.8, extra=True),
+                    # FLAML's second portfolio entry.
+                    _lightgbm(0.022, 42, 12, 1.0, 0.74, l1=3.6e-3, l2=12.0),
                 ),
-                weights=(1.0, 2.5, 4.0, 7.0, 12.0),
+                weights=(1.3, 2.0, 5.0, 5.0, 7.0),
                 cost=Cost(0.1, rows=0.6, columns=0.6),
                 seed_argument="seed",
                 columns="raw",
