@@ -34,8 +34,10 @@ class Seat:
         return found[0]
 
     async def press(self, *keys: str) -> None:
-        await self.pilot.press(*keys)
-        await self.pilot.pause()
+        """Press keys as a person does, who sees what one has done before the next."""
+        for key in keys:
+            await self.pilot.press(key)
+            await self.pilot.pause()
 
     async def type(self, words: str) -> None:
         await self.press(*("space" if c == " " else c for c in words))

@@ -268,6 +268,7 @@ def test_the_rows_set_aside_are_the_latest_of_ordered_ones() -> None:
     assert estimator._set_aside(Rows(rows.x[:39], rows.y[:39]), 0, True)[1] is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [tables.SimpleMLPRegressor, tables.SimpleMLPClassifier])
 @pytest.mark.filterwarnings("ignore")  # scikit-learn's checks provoke them
 def test_networks_of_rows_are_estimators_as_scikit_learn_has_them(kind: Callable[..., Any]) -> None:
