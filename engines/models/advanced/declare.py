@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from engines.models.pytorch.declare import CONTEXT, TRAINING, network, training
+from engines.models.networks.declare import CONTEXT, INSTALL, TRAINING, network, training
 from engines.models.spec import Cost, Form, ModelSpec
 from engines.search.space import Choice, Int, Parameter
 
-_INSTALL = 'pip install "hyperion-tui[deep]"'
 _PLACE = "engines.models.advanced.estimators"
 
 
@@ -41,7 +40,7 @@ def _linear(name: str, build: str, summary: str) -> ModelSpec:
         family="advanced",
         summary=summary,
         package="torch",
-        install=_INSTALL,
+        install=INSTALL,
         trials=25,
         forms=_forms(build, _LINEAR, (_LINEAR_DEFAULTS,), Cost(0.3, 0.9, 0.2), 50_000, 0.3),
     )
@@ -53,7 +52,7 @@ MODELS = (
         family="advanced",
         summary="Temporal Fusion Transformer: picks columns, attends to rows",
         package="torch",
-        install=_INSTALL,
+        install=INSTALL,
         trials=25,
         forms=_forms(
             "TFT",
@@ -84,7 +83,7 @@ MODELS = (
         family="advanced",
         summary="a Transformer over patches of each column",
         package="torch",
-        install=_INSTALL,
+        install=INSTALL,
         trials=25,
         forms=_forms(
             "PatchTST",
@@ -118,7 +117,7 @@ MODELS = (
         family="advanced",
         summary="a Transformer encoder over the latest rows",
         package="torch",
-        install=_INSTALL,
+        install=INSTALL,
         trials=25,
         forms=_forms(
             "Transformer",

@@ -1,68 +1,14 @@
-"""Networks of the family `pytorch`: spaces and known-good defaults, as data.
-
-Epochs are not searched: training stops early by rows that are set aside. Ranges are those that
-auto-sklearn, the tabular benchmark of Gorishniy et al. (arXiv 2106.11959) and common practice for
-short series have together. Batches are cut to an eighth of the rows.
-"""
+"""Networks of the family `pytorch`: spaces and known-good defaults, as data."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from engines.models.needs import rows_in_order
+from engines.models.networks.declare import CONTEXT, INSTALL, TRAINING, network, training
 from engines.models.spec import Cost, Form, ModelSpec
-from engines.search.space import Choice, Float, Int, Parameter, Space
+from engines.search.space import Choice, Int
 
-_INSTALL = 'pip install "hyperion-tui[deep]"'
 _PLACE = "engines.models.pytorch.estimators"
-
-TRAINING: dict[str, Parameter] = {
-    "dropout": Float(0.0, 0.5),
-    "learning_rate": Float(1e-5, 1e-2, log=True),
-    "weight_decay": Float(1e-6, 1e-2, log=True),
-    "batch_size": Choice((16, 32, 64, 128, 256, 512)),
-}
-"""What every network of rows or windows searches beside its sizes."""
-
-CONTEXT = Int(8, 96, log=True, at_most="context_rows")
-"""Rows of a window; every model of an experiment is scored on the same rows, whatever it reads."""
-
-
-def training(rate: float, dropout: float, decay: float = 1e-4, batch: int = 64) -> dict[str, Any]:
-    """A set of the parameters of `TRAINING`."""
-    return {
-        "dropout": dropout,
-        "learning_rate": rate,
-        "weight_decay": decay,
-        "batch_size": batch,
-    }
-
-
-def network(
-    build: str,
-    space: dict[str, Parameter],
-    sets: tuple[dict[str, Any], ...],
-    cost: Cost,
-    most_rows: int,
-    prior: float,
-    *,
-    windows: bool = False,
-) -> Form:
-    """The form of a network. sets: the defaults, and the rest of the portfolio."""
-    return Form(
-        build=build,
-        space=Space(space),
-        defaults=sets[0],
-        portfolio=sets[1:],
-        cost=cost,
-        seed_argument="seed",
-        columns="scaled",
-        most_rows=most_rows,
-        needs=(rows_in_order(),) if windows else (),
-        windows=windows,
-        resumes=True,
-        prior=prior,
-    )
 
 
 def _forms(name: str, *rest: Any, **more: Any) -> dict[Any, Form]:
@@ -78,7 +24,7 @@ MODELS = (
         family="pytorch",
         summary="a plain network of equal layers, with dropout",
         package="torch",
-        install=_INSTALL,
+        install=INSTALL,
         trials=25,
         forms=_forms(
             "SimpleMLP",
@@ -97,7 +43,7 @@ MODELS = (
         family="pytorch",
         summary="residual blocks with normalised inputs",
         package="torch",
-        install=_INSTALL,
+        install=INSTALL,
         trials=25,
         forms=_forms(
             "DeepMLP",
@@ -116,7 +62,7 @@ MODELS = (
         family="pytorch",
         summary="a recurrent network over the latest rows",
         package="torch",
-        install=_INSTALL,
+        install=INSTALL,
         trials=25,
         forms=_forms(
             "LSTM",
@@ -141,7 +87,7 @@ MODELS = (
         family="pytorch",
         summary="causal convolutions over the latest rows",
         package="torch",
-        install=_INSTALL,
+        install=INSTALL,
         trials=25,
         forms=_forms(
             "CNN",
