@@ -1,28 +1,16 @@
 """Networks of the family `advanced`: spaces and known-good defaults, as data.
 
-Widths and numbers of heads are powers of two, the widths the larger ones, so that heads always
-divide widths; a stride follows from its patch and leaves no gap. DLinear and NLinear (Zeng et al.,
-"Are Transformers effective for time series forecasting?", arXiv 2205.13504) are there because
-whoever claims more for attention should beat them first.
+Widths and numbers of heads are powers of two, and no width is below the largest number of heads, so
+that heads always divide widths; a stride follows from its patch and leaves no gap. DLinear and
+NLinear (Zeng et al., "Are Transformers effective for time series forecasting?", arXiv 2205.13504)
+are there because whoever claims more for attention should beat them first.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-from engines.models.networks.declare import CONTEXT, INSTALL, TRAINING, network, training
-from engines.models.spec import Cost, Form, ModelSpec
+from engines.models.networks.declare import CONTEXT, TRAINING, network, training
+from engines.models.spec import Cost, ModelSpec
 from engines.search.space import Choice, Int, Parameter
-
-_PLACE = "engines.models.advanced.estimators"
-
-
-def _forms(name: str, *rest: Any) -> dict[Any, Form]:
-    return {
-        "regression": network(f"{_PLACE}:{name}Regressor", *rest, windows=True),
-        "classification": network(f"{_PLACE}:{name}Classifier", *rest, windows=True),
-    }
-
 
 _LINEAR: dict[str, Parameter] = {
     "context_length": CONTEXT,
@@ -35,114 +23,105 @@ _LINEAR_DEFAULTS = {
 
 
 def _linear(name: str, build: str, summary: str) -> ModelSpec:
-    return ModelSpec(
-        name=name,
-        family="advanced",
-        summary=summary,
-        package="torch",
-        install=INSTALL,
-        trials=25,
-        forms=_forms(build, _LINEAR, (_LINEAR_DEFAULTS,), Cost(0.3, 0.9, 0.2), 50_000, 0.3),
+    return network(
+        "advanced",
+        name,
+        build,
+        summary,
+        _LINEAR,
+        (_LINEAR_DEFAULTS,),
+        Cost(0.3, 0.9, 0.2),
+        50_000,
+        0.3,
+        windows=True,
     )
 
 
 MODELS = (
-    ModelSpec(
-        name="tft",
-        family="advanced",
-        summary="Temporal Fusion Transformer: picks columns, attends to rows",
-        package="torch",
-        install=INSTALL,
-        trials=25,
-        forms=_forms(
-            "TFT",
+    network(
+        "advanced",
+        "tft",
+        "TFT",
+        "Temporal Fusion Transformer: picks columns, attends to rows",
+        {
+            "context_length": CONTEXT,
+            "hidden_size": Choice((16, 32, 64, 128, 256)),
+            "num_attention_heads": Choice((1, 2, 4, 8)),
+            "num_layers": Int(1, 4),
+            **TRAINING,
+        },
+        (
             {
-                "context_length": CONTEXT,
-                "hidden_size": Choice((16, 32, 64, 128, 256)),
-                "num_attention_heads": Choice((1, 2, 4, 8)),
-                "num_layers": Int(1, 4),
-                **TRAINING,
+                **{"context_length": 24, "hidden_size": 16, "num_attention_heads": 2},
+                **{"num_layers": 1, **training(3e-3, 0.1)},
             },
-            (
-                {
-                    **{"context_length": 24, "hidden_size": 16, "num_attention_heads": 2},
-                    **{"num_layers": 1, **training(3e-3, 0.1)},
-                },
-                {
-                    **{"context_length": 24, "hidden_size": 32, "num_attention_heads": 4},
-                    **{"num_layers": 1, **training(1e-3, 0.1)},
-                },
-            ),
-            Cost(8.0, 0.9, 0.5),
-            4_000,
-            0.4,
+            {
+                **{"context_length": 24, "hidden_size": 32, "num_attention_heads": 4},
+                **{"num_layers": 1, **training(1e-3, 0.1)},
+            },
         ),
+        Cost(8.0, 0.9, 0.5),
+        4_000,
+        0.4,
+        windows=True,
     ),
-    ModelSpec(
-        name="patchtst",
-        family="advanced",
-        summary="a Transformer over patches of each column",
-        package="torch",
-        install=INSTALL,
-        trials=25,
-        forms=_forms(
-            "PatchTST",
+    network(
+        "advanced",
+        "patchtst",
+        "PatchTST",
+        "a Transformer over patches of each column",
+        {
+            "context_length": Int(16, 192, log=True, at_most="context_rows"),
+            "patch_len": Choice((8, 12, 16, 24)),
+            "overlap": Choice((0.0, 0.5)),
+            "d_model": Choice((16, 32, 64, 128, 256)),
+            "n_heads": Choice((4, 8, 16)),
+            "e_layers": Int(1, 4),
+            "d_ff": Choice((32, 64, 128, 256)),
+            **TRAINING,
+        },
+        (
             {
-                "context_length": Int(16, 192, log=True, at_most="context_rows"),
-                "patch_len": Choice((8, 12, 16, 24)),
-                "overlap": Choice((0.0, 0.5)),
-                "d_model": Choice((16, 32, 64, 128, 256)),
-                "n_heads": Choice((4, 8, 16)),
-                "e_layers": Int(1, 4),
-                "d_ff": Choice((32, 64, 128, 256)),
-                **TRAINING,
+                **{"context_length": 48, "patch_len": 12, "overlap": 0.5, "d_model": 16},
+                **{"n_heads": 4, "e_layers": 2, "d_ff": 32, **training(2e-3, 0.2)},
             },
-            (
-                {
-                    **{"context_length": 48, "patch_len": 12, "overlap": 0.5, "d_model": 16},
-                    **{"n_heads": 4, "e_layers": 2, "d_ff": 32, **training(2e-3, 0.2)},
-                },
-                {
-                    **{"context_length": 96, "patch_len": 16, "overlap": 0.5, "d_model": 32},
-                    **{"n_heads": 4, "e_layers": 2, "d_ff": 64, **training(1e-3, 0.2)},
-                },
-            ),
-            Cost(12.0, 0.9, 0.9),
-            4_000,
-            0.4,
+            {
+                **{"context_length": 96, "patch_len": 16, "overlap": 0.5, "d_model": 32},
+                **{"n_heads": 4, "e_layers": 2, "d_ff": 64, **training(1e-3, 0.2)},
+            },
         ),
+        Cost(12.0, 0.9, 0.9),
+        4_000,
+        0.4,
+        windows=True,
     ),
-    ModelSpec(
-        name="transformer",
-        family="advanced",
-        summary="a Transformer encoder over the latest rows",
-        package="torch",
-        install=INSTALL,
-        trials=25,
-        forms=_forms(
-            "Transformer",
+    network(
+        "advanced",
+        "transformer",
+        "Transformer",
+        "a Transformer encoder over the latest rows",
+        {
+            "context_length": CONTEXT,
+            "d_model": Choice((16, 32, 64, 128, 256)),
+            "n_heads": Choice((2, 4, 8, 16)),
+            "layers": Int(1, 4),
+            "d_ff": Choice((32, 64, 128, 256)),
+            **TRAINING,
+        },
+        (
             {
-                "context_length": CONTEXT,
-                "d_model": Choice((16, 32, 64, 128, 256)),
-                "n_heads": Choice((2, 4, 8, 16)),
-                "layers": Int(1, 4),
-                "d_ff": Choice((32, 64, 128, 256)),
-                **TRAINING,
+                **{"context_length": 24, "d_model": 32, "n_heads": 4, "layers": 2},
+                **{"d_ff": 64, **training(1e-3, 0.1)},
             },
-            (
-                {
-                    **{"context_length": 24, "d_model": 32, "n_heads": 4, "layers": 2},
-                    **{"d_ff": 64, **training(1e-3, 0.1)},
-                },
-                {
-                    **{"context_length": 48, "d_model": 64, "n_heads": 4, "layers": 2},
-                    **{"d_ff": 128, **training(5e-4, 0.2)},
-                },
-            ),
-            Cost(3.3, 0.9, 0.1),
-            8_000,
-            0.4,
+            {
+                **{"context_length": 48, "d_model": 64, "n_heads": 4, "layers": 2},
+                **{"d_ff": 128, **training(5e-4, 0.2)},
+            },
         ),
+        Cost(3.3, 0.9, 0.1),
+        8_000,
+        0.4,
+        windows=True,
     ),
     _linear("dlinear", "DLinear", "linear maps of a window's trend and of the rest"),
     _linear("nlinear", "NLinear", "a linear map of a window, less its last row"),

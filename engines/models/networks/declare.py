@@ -10,11 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from engines.models.needs import rows_in_order
-from engines.models.spec import Cost, Form
+from engines.models.spec import Cost, Form, ModelSpec
 from engines.search.space import Choice, Float, Int, Parameter, Space
-
-INSTALL = 'pip install "hyperion-tui[deep]"'
-"""The line that installs what all of them need."""
 
 TRAINING: dict[str, Parameter] = {
     "dropout": Float(0.0, 0.5),
@@ -39,7 +36,10 @@ def training(rate: float, dropout: float, decay: float = 1e-4, batch: int = 64) 
 
 
 def network(
+    family: str,
+    name: str,
     build: str,
+    summary: str,
     space: dict[str, Parameter],
     sets: tuple[dict[str, Any], ...],
     cost: Cost,
@@ -47,19 +47,34 @@ def network(
     prior: float,
     *,
     windows: bool = False,
-) -> Form:
-    """The form of a network. sets: the defaults, and the rest of the portfolio."""
-    return Form(
-        build=build,
-        space=Space(space),
-        defaults=sets[0],
-        portfolio=sets[1:],
-        cost=cost,
-        seed_argument="seed",
-        columns="scaled",
-        most_rows=most_rows,
-        needs=(rows_in_order(),) if windows else (),
-        windows=windows,
-        resumes=True,
-        prior=prior,
+) -> ModelSpec:
+    """A network of a family. build: its estimators' name there, without what they predict.
+
+    sets: the defaults, and the rest of the portfolio.
+    """
+
+    def form(kind: str) -> Form:
+        return Form(
+            build=f"engines.models.{family}.estimators:{build}{kind}",
+            space=Space(space),
+            defaults=sets[0],
+            portfolio=sets[1:],
+            cost=cost,
+            seed_argument="seed",
+            columns="scaled",
+            most_rows=most_rows,
+            needs=(rows_in_order(),) if windows else (),
+            windows=windows,
+            resumes=True,
+            prior=prior,
+        )
+
+    return ModelSpec(
+        name=name,
+        family=family,
+        summary=summary,
+        package="torch",
+        install='pip install "hyperion-tui[deep]"',
+        trials=25,
+        forms={"regression": form("Regressor"), "classification": form("Classifier")},
     )
