@@ -14,7 +14,7 @@ from engines.models.learner import OutOfTime, Saver
 from engines.models.spec import Form
 
 
-class Keeper(Protocol):
+class FoldKeeper(Protocol):
     """Keeps what an interrupted trial has done, for whoever takes it up again."""
 
     def outcome(self, index: int) -> FoldOutcome | None:
@@ -45,7 +45,7 @@ class Evaluation:
         *,
         seconds_left: float | None = None,
         listen: Listener | None = None,
-        keeper: Keeper | None = None,
+        keeper: FoldKeeper | None = None,
     ) -> None:
         self._keeper = keeper
         self._trainer = trainer

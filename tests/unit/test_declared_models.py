@@ -245,6 +245,15 @@ def test_a_model_that_the_target_rules_out_says_why(
     assert catalogue.models()[name].reason_unfit("regression", facts) == reason
 
 
+def test_a_network_of_windows_asks_for_rows_in_order() -> None:
+    lstm = catalogue.models()["lstm"]
+
+    assert lstm.reason_unfit("regression", {"ordered": True}) is None
+    assert lstm.reason_unfit("regression", {"ordered": False}) == (
+        "the rows have no time order (--time-column); this model reads windows of them"
+    )
+
+
 def test_a_model_without_a_classifier_says_so() -> None:
     assert catalogue.models()["lars"].reason_unfit("classification", {}) == "does no classification"
 

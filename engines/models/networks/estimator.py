@@ -133,6 +133,10 @@ class Network(BaseEstimator):
 
     # -- predicting ------------------------------------------------------------------------
 
+    def _seen(self, X: Any) -> Floats:
+        check_is_fitted(self, "module_")
+        return np.asarray(validate_data(self, X, dtype=np.float64, reset=False))
+
     def _raw(self, X: Floats, before: Floats | None = None) -> Tensor:
         """(rows, outputs) on the CPU."""
         device = next(self.module_.parameters()).device
@@ -199,10 +203,6 @@ class NetworkRegressor(RegressorMixin, Network):
     def _loss(predicted: Tensor, wanted: Tensor) -> Tensor:
         return nn.functional.mse_loss(predicted.reshape(wanted.shape), wanted)
 
-    def _seen(self, X: Any) -> Floats:
-        check_is_fitted(self, "module_")
-        return np.asarray(validate_data(self, X, dtype=np.float64, reset=False))
-
 
 class NetworkClassifier(ClassifierMixin, Network):
     """Predicts classes and their probabilities; trained on the cross-entropy."""
@@ -211,8 +211,7 @@ class NetworkClassifier(ClassifierMixin, Network):
 
     def predict_proba(self, X: Floats, before: Floats | None = None) -> Floats:
         """(rows, len(classes_)) probabilities; see `NetworkRegressor.predict` for `before`."""
-        check_is_fitted(self, "module_")
-        X = np.asarray(validate_data(self, X, dtype=np.float64, reset=False))
+        X = self._seen(X)
         raw = self._raw(X, before).reshape(len(X), len(self.classes_)).double()
         return np.asarray(torch.softmax(raw, dim=1).numpy())
 

@@ -24,8 +24,8 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 """(predicted, wanted) -> the mean over a batch."""
 
 MOST_PREDICTED = 256
-"""Rows that go through a network at once where nothing is learned. With 4,096 a TFT of width 16
-took 2.3 GB, and twice the time, for 2,785 windows."""
+"""Rows that go through a network at once where nothing is learned: memory grows with them, and for
+windows of many columns larger parts take longer as well."""
 
 
 @dataclass(frozen=True)
