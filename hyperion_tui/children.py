@@ -33,6 +33,7 @@ class Request:
     data: str = ""
     target: str = ""
     task: str = ""
+    horizon: str = ""
     metric: str = ""
     trials: str = ""
     time: str = ""
@@ -55,7 +56,7 @@ class Request:
     def about_data(self) -> list[str]:
         """The words behind `data check`; none as long as no data are named."""
         named = self.data.strip()
-        roles = ("target", "task", "metric", "seed", "time_column", "groups")
+        roles = ("target", "task", "horizon", "metric", "seed", "time_column", "groups")
         return [named, *self._options(roles)] if named else []
 
     def _options(self, names: Iterable[str]) -> list[str]:

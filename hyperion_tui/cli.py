@@ -140,7 +140,12 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add("--data", metavar="FILE|NAME", help="CSV, Parquet or a bundled set")
     add("--target", metavar="COLUMN", help="what to predict")
     add("--time-column", metavar="COLUMN", help="the order of the rows, or `none`")
-    add("--task", metavar="TASK", help="regression or classification; guessed without it")
+    add("--task", metavar="TASK",
+        help="regression or classification, guessed without it; or forecast")  # fmt: skip
+    add("--horizon", type=_typed(options.HORIZON), metavar="H",
+        help="forecast so many rows ahead, with --task forecast")  # fmt: skip
+    add("--past-target", action="store_true",
+        help="models may read the target up to the row before")  # fmt: skip
     add("--groups", metavar="COLUMN", help="rows of one group stay in one part of the split")
     add("--sample", type=_typed(options.whole(20, 10**9)), metavar="N",
         help="learn from N of the rows, drawn at random")  # fmt: skip
@@ -150,7 +155,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=_typed(options.SEED), metavar="N", help="of split and search (42)")
     add("--metric", metavar="NAME",
         help="r2, rmse, mae, mse, mape, pinball; accuracy, balanced_accuracy, f1, roc_auc, "
-        "log_loss")  # fmt: skip
+        "log_loss; of forecasts also mase, directional_accuracy")  # fmt: skip
     add("--name", metavar="EXPERIMENT", help="a name, or an experiment to add to")
     add("--sampler", default="tpe", metavar="NAME", help="tpe, random, gp, cmaes, qmc or grid")
     add("--pruner", metavar="NAME", help="racing, none, median, halving or wilcoxon")
@@ -160,6 +165,9 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         help="what counts as one, in units of the metric")  # fmt: skip
     add("--trial-time", type=_typed(options.duration_s), metavar="T", help="limit of one trial")
     add("--trial-memory", type=_typed(options.memory_mib), metavar="M", help="limit, such as 2G")
+    add(
+        "--device", metavar="NAME", help="where networks train: cpu or cuda (a GPU if there is one)"
+    )
     add("--detach", action="store_true", help="start it and return")
 
 
@@ -193,7 +201,8 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     check.add_argument("file", metavar="FILE")
     check.add_argument("--target", metavar="COLUMN")
     check.add_argument("--time-column", metavar="COLUMN")
-    check.add_argument("--task", metavar="TASK", help="regression or classification")
+    check.add_argument("--task", metavar="TASK", help="regression, classification or forecast")
+    check.add_argument("--horizon", type=_typed(options.HORIZON), metavar="H", help="as in `run`")
     check.add_argument("--groups", metavar="COLUMN", help="as in `run`")
     check.add_argument("--metric", metavar="NAME", help="see whether these rows can be scored")
     check.add_argument("--seed", type=_typed(options.SEED), default=42, metavar="N")

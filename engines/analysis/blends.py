@@ -65,6 +65,8 @@ def tabulate(metric: Metric, parts: Sequence[Part], spread: float | None = None)
 
     spread: the variance of the target that r2 measures all parts by; by default each has its own.
     """
+    if parts[0][0].ndim == 2:  # forecasts
+        return _Any(metric, parts)
     if metric.name in ("r2", "rmse", "mse"):
         return _Squares(metric, parts, spread)
     if metric.name in _ROWS:

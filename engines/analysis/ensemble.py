@@ -103,7 +103,7 @@ def greedy(
     if not ranked:
         raise ScoreError(f"none of {len(candidates)} candidates has a {metric.name}")
     best = ranked[0]
-    if not is_fast(metric):
+    if not is_fast(metric) or y[0].ndim == 2:
         ranked, most_members = ranked[:MOST_SLOW_CANDIDATES], min(most_members, MOST_SLOW_MEMBERS)
     parts = _parts(y, [candidates[i] for i in ranked])
     table = tabulate(metric, parts)

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from engines.data import measures
+from engines.data import futures, measures
 from engines.data.resampling import Blocks, Draws, Floats, Units, block_length
 from engines.data.scoring import Metric, ScoreError
 
@@ -117,10 +117,11 @@ def beats(
     """
     y, predicted = measures.arrays(metric, y, predicted)
     _, reference = measures.arrays(metric, y, reference)
-    if metric.name not in LOSSES:
+    losses = LOSSES if y.ndim == 1 else futures.LOSSES
+    if metric.name not in losses:
         draws = _draws(len(y), groups, ordered, embargo, _PAIRED_RESAMPLES, seed)
         return _share_without_gain(metric, y, predicted, reference, draws)
-    loss = LOSSES[metric.name]
+    loss = losses[metric.name]
     if metric.name == "mape" and (y == 0).any():
         raise ScoreError(f"{metric.name} is not defined: {metric.undefined}")
     gain = loss(y, reference) - loss(y, predicted)

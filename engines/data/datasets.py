@@ -23,6 +23,7 @@ import pandas as pd
 from engines.data.bundled import BUNDLED, read_diabetes
 from engines.data.columns import Column, categories_of, read_column
 from engines.data.memory import Room, free_bytes
+from engines.data.past import Past
 from engines.data.reading import Table, counted, quoted, read_table, shown
 from engines.data.roles import (
     LISTED,
@@ -69,6 +70,8 @@ class Dataset:
     task: "regression" or "classification". classes: the labels as text, in sorted order.
     groups: int64 (rows,) codes of the values of `group_column`, rows that must not be parted,
         or None. The column is no feature.
+    past: the target's own past, if models may read it; see `engines.data.past.look_back`, which
+        adds it. y of the task "forecast" is (rows, horizon).
     """
 
     name: str
@@ -87,6 +90,7 @@ class Dataset:
     classes: tuple[str, ...] = ()
     group_column: str | None = None
     groups: Ints | None = None
+    past: Past | None = None
 
 
 def load(

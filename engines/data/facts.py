@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.data.datasets import Dataset
+from engines.data.futures import truth
 from engines.data.scoring import Metric
 from engines.data.snapshot import MOST_CONTEXT, MOST_SPREAD
 from engines.data.splits import Split
@@ -29,7 +30,8 @@ def data_facts(dataset: Dataset, split: Split) -> dict[str, Any]:
     rows are. task. target_min, target_max: of the target, the codes
     for classes. classes: how many, 0 for regression. rarest_class, commonest_class: rows of the
     rarest class in the training fold that has fewest of it (0 if one has none of it), and of
-    the commonest where it has most; 0 for regression.
+    the commonest where it has most; 0 for regression. horizon: steps of a forecast, 0 without.
+    lag_columns: those of `wide_columns` that a model which reads windows does not get.
     """
     codes = [len(f.categories) for f in dataset.features if f.kind == "category"]
     numbers = [i for i, f in enumerate(dataset.features) if f.kind == "number"]
@@ -54,7 +56,23 @@ def data_facts(dataset: Dataset, split: Split) -> dict[str, Any]:
         "classes": len(dataset.classes),
         "rarest_class": rarest,
         "commonest_class": commonest,
+        "horizon": dataset.y.shape[1] if dataset.y.ndim == 2 else 0,
+        "lag_columns": _lag_columns(dataset),
     }
+
+
+def _lag_columns(dataset: Dataset) -> int:
+    if dataset.past is None:
+        return 0
+    lags = dataset.features[dataset.past.base :]
+    return sum(min(len(f.categories) + 1, MOST_SPREAD) if f.categories else 1 for f in lags)
+
+
+def _forecast_truth(dataset: Dataset, split: Split) -> npt.NDArray[np.float64]:
+    """(scored rows, horizon + 3): see `engines.data.futures`."""
+    assert dataset.past is not None
+    scored = [*(fold.valid for fold in split.folds), split.held_out]
+    return truth(dataset.past, split)[np.concatenate(scored)]
 
 
 def _longest_context(split: Split) -> int:
@@ -86,13 +104,18 @@ def check_metric(metric: Metric, dataset: Dataset, split: Split) -> None:
     """Refuse a metric that has no value on rows that will be scored, before the first trial.
 
     Raises BadInput: mape where a target is 0, r2 where all targets of a part are the same,
-    roc_auc where only one class is scored.
+    roc_auc where only one class is scored, mase where the target never changes in training.
     """
+    if metric.name == "mase" and np.isnan(_forecast_truth(dataset, split)[:, -1]).any():
+        raise BadInput(
+            "--metric mase is not defined, the target does not change in a training part: use "
+            "--metric mae."
+        )
     if metric.name == "mape" and (dataset.y == 0).any():
         zeros = int((dataset.y == 0).sum())
         where = f"{zeros:,} of {dataset.rows:,} rows have the target 0"
         raise BadInput(f"--metric mape is not defined, {where}: use --metric mae.")
-    if metric.name not in ("r2", "roc_auc"):
+    if metric.name not in ("r2", "roc_auc") or dataset.y.ndim == 2:
         return
     parts = {"held-out part": split.held_out}
     if metric.pooled:

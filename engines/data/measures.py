@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from engines.data import futures
 from engines.data.resampling import Draws, Floats, Ints, Whole
-from engines.data.scoring import CLASSIFICATION, Metric, ScoreError, finite
+from engines.data.scoring import CLASSIFICATION, FORECAST, Metric, ScoreError, finite
 
 Formula = Callable[[Floats, Floats, Draws], Floats]
 
@@ -40,7 +41,8 @@ def resampled(metric: Metric, y: Floats, predicted: Floats, draws: Draws) -> Flo
     """The metric on each resample: (R,), NaN where it is not defined."""
     # What overflows is infinite, and refused as a score.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        return FORMULAS[metric.name](y, predicted, draws)
+        formulas = FORMULAS if y.ndim == 1 else futures.FORMULAS
+        return formulas[metric.name](y, predicted, draws)
 
 
 def arrays(metric: Metric, y_true: Any, predicted: Any) -> tuple[Floats, Floats]:
@@ -50,29 +52,38 @@ def arrays(metric: Metric, y_true: Any, predicted: Any) -> tuple[Floats, Floats]
     """
     y = np.asarray(y_true, dtype=np.float64)
     predicted = np.asarray(predicted, dtype=np.float64)
-    dimensions = 2 if CLASSIFICATION in metric.tasks else 1
-    if y.ndim != 1 or predicted.ndim != dimensions or len(y) != len(predicted) or not len(y):
+    dimensions = 2 if CLASSIFICATION in metric.tasks else y.ndim
+    wide = y.ndim == 2 and FORECAST in metric.tasks
+    if wide:
+        fits = predicted.shape == (len(y), y.shape[1] - futures.REFERENCES)
+    else:
+        fits = y.ndim == 1 and predicted.ndim == dimensions and len(y) == len(predicted)
+    if not fits or not len(y):
         raise ValueError(
             f"`predicted` of shape {predicted.shape} does not fit `y_true` of shape {y.shape} "
             f"for {metric.name}"
         )
-    if dimensions == 2 and not ((y >= 0) & (y < predicted.shape[1])).all():
+    if dimensions == 2 and not wide and not ((y >= 0) & (y < predicted.shape[1])).all():
         raise ValueError(f"`y_true` must hold class codes from 0 to {predicted.shape[1] - 1}")
     _check_finite(predicted)
     return y, predicted
 
 
 def check_predictions(
-    predicted: npt.NDArray[np.floating[Any]], y_train_min: float, y_train_max: float
+    predicted: npt.NDArray[np.floating[Any]],
+    y_train_min: float,
+    y_train_max: float,
+    *,
+    shares: bool = False,
 ) -> None:
     """Refuse predictions that no working model makes. Raises ScoreError with the reason.
 
-    predicted (rows,): not finite, or farther from the range of the training targets than 1e6
-    times that range. predicted (rows, k), shares of classes: not finite, below zero, or a row
-    that does not sum to one; the range is then not looked at.
+    predicted (rows,), or (rows, horizon): not finite, or farther from the range of the training
+    targets than 1e6 times that range. With `shares`, (rows, k) shares of classes: not finite,
+    below zero, or a row that does not sum to one; the range is then not looked at.
     """
     _check_finite(predicted)
-    if predicted.ndim == 2:
+    if shares:
         sums = predicted.sum(axis=1)
         if (predicted < 0).any() or (np.abs(sums - 1) > 1e-3).any():
             worst = float(sums[np.abs(sums - 1).argmax()])
@@ -84,9 +95,9 @@ def check_predictions(
         return
     size = y_train_max - y_train_min or max(abs(y_train_min), abs(y_train_max))
     far = np.maximum(y_train_min - predicted, predicted - y_train_max)
-    if len(far) and size > 0 and far.max() > ABSURD * size:
+    if far.size and size > 0 and far.max() > ABSURD * size:
         raise ScoreError(
-            f"predictions reach {predicted[far.argmax()]:.2g} where the target lies in "
+            f"predictions reach {predicted.flat[far.argmax()]:.2g} where the target lies in "
             f"{y_train_min:.4g} to {y_train_max:.4g}"
         )
 

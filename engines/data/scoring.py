@@ -33,7 +33,7 @@ __all__ = [
     "selection_score",
 ]
 
-REGRESSION, CLASSIFICATION = "regression", "classification"
+REGRESSION, CLASSIFICATION, FORECAST = "regression", "classification", "forecast"
 _LATER = {
     "beats": "engines.data.confidence",
     "interval": "engines.data.confidence",
@@ -79,8 +79,10 @@ class Metric:
 
         predicted: for regression (rows,). For classification (rows, k), the probability or the
         share of votes of each class code 0..k-1; metrics of labels take the largest of a row,
-        the lowest code on ties. Raises ScoreError if a prediction or the metric is not finite,
-        or if the metric is not defined on these rows; ValueError for shapes that don't fit.
+        the lowest code on ties. For forecasts (rows, horizon), with y_true of shape
+        (rows, horizon + 3) as in `engines.data.futures`. Raises ScoreError if a prediction or the
+        metric is not finite, or if the metric is not defined on these rows; ValueError for shapes
+        that don't fit.
         """
         from engines.data.measures import score
 
@@ -88,7 +90,11 @@ class Metric:
 
 
 def _regression(name: str, maximize: bool, summary: str, undefined: str = "") -> Metric:
-    return Metric(name, maximize, (REGRESSION,), summary, undefined=undefined)
+    return Metric(name, maximize, (REGRESSION, FORECAST), summary, undefined=undefined)
+
+
+def _forecast(name: str, maximize: bool, summary: str, undefined: str) -> Metric:
+    return Metric(name, maximize, (FORECAST,), summary, undefined=undefined)
 
 
 def _classification(
@@ -116,6 +122,18 @@ METRICS = {
             "the target is 0 in some scored rows; use mae",
         ),
         _regression("pinball", False, "quantile loss of the median (alpha 0.5): half of mae"),
+        _forecast(
+            "mase",
+            False,
+            "mean absolute error in units of the naive forecast's in training",
+            "the target does not change in training; use mae",
+        ),
+        _forecast(
+            "directional_accuracy",
+            True,
+            "part of the steps whose rise or fall from the last known value is right",
+            "the target does not change in the scored rows; use mae",
+        ),
         _classification("accuracy", True, "part of the rows whose class is right"),
         _classification("balanced_accuracy", True, "mean over classes of the part found"),
         _classification(
@@ -135,7 +153,7 @@ METRICS = {
 
 def default_metric(task: str) -> str:
     """The metric of a task when none is named. Raises KeyError for a task without one."""
-    return {REGRESSION: "r2", CLASSIFICATION: "accuracy"}[task]
+    return {REGRESSION: "r2", CLASSIFICATION: "accuracy", FORECAST: "mase"}[task]
 
 
 def find_metric(name: str, task: str | None = None) -> Metric:

@@ -13,12 +13,14 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from engines.data.past import FORECAST, Past
 from engines.data.splits import Fold, Rows, Split
 from engines.errors import HyperionError
 from engines.files import make_private_folder
@@ -48,8 +50,9 @@ class Snapshot:
     """X: float64 (rows, columns), NaN is missing, read-only. y: float64 (rows,), finite.
 
     categories: by column number, how many codes a category column has; the rest are numbers.
-    task: "regression" or "classification". classes: the labels whose codes y holds, () for
-    regression. groups: int64 (rows,) codes of rows that belong together, or None.
+    task: "regression", "classification" or "forecast", whose y is (rows, horizon). classes: the
+    labels whose codes y holds, () without. groups: int64 (rows,) codes of rows that belong
+    together, or None. past: the target's own past, if models may read it.
     """
 
     X: npt.NDArray[np.float64]
@@ -59,6 +62,17 @@ class Snapshot:
     task: str = "regression"
     classes: tuple[str, ...] = ()
     groups: Rows | None = None
+    past: Past | None = None
+
+    @cached_property
+    def truth(self) -> npt.NDArray[np.float64]:
+        """What predictions are scored against: y, and for forecasts what else metrics need."""
+        if self.task != FORECAST:
+            return self.y
+        from engines.data.futures import truth
+
+        assert self.past is not None
+        return truth(self.past, self.split)
 
     def before(self, rows: Rows) -> npt.NDArray[np.float64]:
         """The rows of X right before the first of `rows`, `MOST_CONTEXT` at most: its past."""
@@ -91,6 +105,10 @@ def write_snapshot(folder: Path, dataset: Dataset, split: Split) -> None:
     arrays = {"y": dataset.y, "search": split.search, "held_out": split.held_out}
     if dataset.groups is not None:
         arrays["groups"] = dataset.groups
+    if dataset.past is not None:
+        past = dataset.past
+        arrays["series"], arrays["at"] = past.series, past.at
+        meta["past"] = {"horizon": past.horizon, "season": past.season, "base": past.base}
     for i, fold in enumerate(split.folds):
         arrays[f"train{i}"], arrays[f"valid{i}"] = fold.train, fold.valid
     x = np.ascontiguousarray(dataset.X)
@@ -184,4 +202,9 @@ def _snapshot(x: npt.NDArray[np.float64], meta: dict[str, Any], arrays: dict[str
         task=meta.get("task", "regression"),
         classes=tuple(meta.get("classes", ())),
         groups=arrays.get("groups"),
+        past=_past(meta.get("past"), arrays),
     )
+
+
+def _past(meta: dict[str, Any] | None, arrays: dict[str, Any]) -> Past | None:
+    return None if meta is None else Past(series=arrays["series"], at=arrays["at"], **meta)

@@ -88,9 +88,14 @@ class Split:
 def split_dataset(dataset: Dataset, seed: int) -> Split:
     """The split of a data set by its own order, classes and groups. Raises as `make_split`."""
     labels = dataset.y.astype(np.int64) if dataset.task == "classification" else None
-    groups = dataset.groups
+    horizon = 0 if dataset.past is None else dataset.past.horizon
     return make_split(
-        dataset.rows, ordered=dataset.ordered, seed=seed, labels=labels, groups=groups
+        dataset.rows,
+        ordered=dataset.ordered,
+        seed=seed,
+        labels=labels,
+        groups=dataset.groups,
+        horizon=horizon,
     )
 
 
@@ -101,11 +106,14 @@ def make_split(
     seed: int,
     labels: Rows | None = None,
     groups: Rows | None = None,
+    horizon: int = 0,
 ) -> Split:
     """Split `rows` rows.
 
     labels: (rows,) class codes, whose shares unordered rows keep in every part. groups: (rows,)
-    codes of what must not be parted. Raises BadInput for groups of ordered rows or too few
+    codes of what must not be parted. horizon: rows that a target reaches beyond its own; the
+    embargo of ordered rows is at least as long, so that no target that trains lies among those
+    that are scored. Raises BadInput for groups of ordered rows or too few
     groups, ValueError below 10 rows: a fold would be empty.
     """
     if rows < 10:
@@ -114,7 +122,7 @@ def make_split(
         check_groups(groups, ordered=ordered)
         return _grouped(groups, labels, seed)
     if ordered:
-        return _ordered(rows)
+        return _ordered(rows, horizon)
     return _random(rows, seed) if labels is None else _stratified(labels, seed)
 
 
@@ -262,8 +270,8 @@ def _deal_groups(contents: npt.NDArray[np.float64], n_parts: int) -> Rows:
     return part
 
 
-def _ordered(rows: int) -> Split:
-    embargo = max(1, math.ceil(rows * EMBARGO))
+def _ordered(rows: int, horizon: int) -> Split:
+    embargo = max(1, horizon, math.ceil(rows * EMBARGO))
     n_held_out = max(1, round(rows * HELD_OUT))
     search = np.arange(rows - n_held_out - embargo)
     folds = fold_count(len(search))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from functools import cached_property
-from statistics import fmean
 from typing import Any, Protocol
+
+import numpy as np
 
 from engines.data.scoring import selection_score
 from engines.models.fit import FittedModel, Floats, FoldOutcome, Listener, Trainer
@@ -96,7 +97,7 @@ class Evaluation:
     def value(self) -> float:
         """The selection score, once all folds are done. Raises ScoreError if it is not finite."""
         folds = self._trainer.data.split.folds
-        y = self._trainer.data.y
+        y = self._trainer.data.truth
         parts = [
             (y[fold.valid], predicted)
             for fold, predicted in zip(folds, self.predictions, strict=True)
@@ -120,8 +121,8 @@ class Evaluation:
         for number, outcome in enumerate(self.outcomes):
             others = [o.rounds for o in self.outcomes[:number] + self.outcomes[number + 1 :]]
             rounds = [r for r in others if r is not None]
-            if outcome.course and rounds and len(rounds) == len(others):
-                found.append(outcome.after(fmean(rounds)))
+            if outcome.courses and rounds and len(rounds) == len(others):
+                found.append(outcome.after(np.atleast_1d(np.mean(rounds, axis=0)).tolist()))
             else:
                 found.append(outcome.predicted)
         return found
@@ -137,7 +138,7 @@ class Evaluation:
         """
         raced = [outcome.score for outcome in self.outcomes]
         found: dict[str, Any] = {"folds": raced}
-        if len(raced) == self._trainer.folds and any(outcome.course for outcome in self.outcomes):
+        if len(raced) == self._trainer.folds and any(outcome.courses for outcome in self.outcomes):
             found = {"folds": self._fold_scores(), "raced": raced}
         used, there = self.outcomes[0].rows if self.outcomes else (0, 0)
         if used < there:
@@ -153,10 +154,16 @@ class Evaluation:
     def _fold_scores(self) -> list[float]:
         data, metric = self._trainer.data, self._trainer.metric
         pairs = zip(data.split.folds, self.predictions, strict=True)
-        return [metric.score(data.y[fold.valid], predicted) for fold, predicted in pairs]
+        return [metric.score(data.truth[fold.valid], predicted) for fold, predicted in pairs]
 
 
-def mean_rounds(metrics: dict[str, Any]) -> int | None:
-    """The rounds that a refit on all rows gets: the mean over the folds; None without rounds."""
+def mean_rounds(metrics: dict[str, Any]) -> int | list[int] | None:
+    """The rounds that a refit on all rows gets: the mean over the folds; None without rounds.
+
+    A list has those of each step, for a forecast of one estimator a step.
+    """
     rounds = metrics.get("rounds")
-    return max(1, round(fmean(rounds))) if rounds else None
+    if not rounds:
+        return None
+    mean: int | list[int] = np.maximum(1, np.round(np.mean(rounds, axis=0)).astype(int)).tolist()
+    return mean

@@ -10,7 +10,7 @@ import contextlib
 import time
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,7 +26,8 @@ from engines.data.snapshot import MOST_CONTEXT, Snapshot
 from engines.data.splits import Rows
 from engines.models.learner import FoldView, Saver, Watch
 from engines.models.prepare import TargetScale, preparation
-from engines.models.spec import Form
+from engines.models.spec import TARGET_AS, Form
+from engines.models.steps import Steps
 
 Floats = npt.NDArray[np.float64]
 
@@ -43,6 +44,8 @@ CACHE_BYTES = 1 << 30
 PROBABILITY_METRICS = ("roc_auc", "log_loss")
 CALIBRATED_IN = 3
 
+Course = list[tuple[int, npt.NDArray[np.float32]]]
+
 Listener = Callable[[int, int, float], None]
 """(fold, round, the metric of the validation rows so far); may raise what ends the trial."""
 
@@ -52,7 +55,9 @@ class FittedModel:
     """A fitted estimator with what stands before and behind it. Picklable.
 
     low, high: the range of the target that it was trained on. tail: for an estimator that reads
-    windows, the last rows that it was trained on, raw; else None.
+    windows, the last rows that it was trained on, raw; else None. steps: of a forecast, None
+    without. relative: whether the estimator says the change from the last known value, the first
+    column of X. columns: so many columns of X reach it, the first ones; None for all.
     """
 
     estimator: Any
@@ -62,59 +67,81 @@ class FittedModel:
     low: float
     high: float
     tail: Floats | None = None
+    steps: int | None = None
+    relative: bool = False
+    columns: int | None = None
 
     def predict(self, X: Floats, before: Floats | None = None) -> Floats:
-        """(rows,) in the target's units, or (rows, classes) probabilities, from raw rows.
+        """From raw rows (rows,) or (rows, steps) in the target's units, or (rows, classes) odds.
 
         before: the rows that came right before X in time, where they are known; a model that reads
         windows takes X to follow its training rows without them. Raises ScoreError for predictions
         that are not finite, or absurdly far from the target.
         """
+        last = X[:, 0] if self.relative else None
         if self.tail is None:
-            return self.predict_prepared(self._prepared(X))
+            return self.predict_prepared(self._prepared(X), last=last)
         history = self.tail if before is None else before[-MOST_CONTEXT:]
         return self.predict_prepared(
-            self._prepared(X), self._prepared(history) if len(history) else None
+            self._prepared(X), self._prepared(history) if len(history) else None, last
         )
 
     def _prepared(self, X: Floats) -> Floats:
+        X = X[:, : self.columns]
         return X if self.prepare is None else np.asarray(self.prepare.transform(X))
 
-    def predict_prepared(self, X: Floats, before: Floats | None = None) -> Floats:
-        """As `predict`, from rows that went through `prepare`."""
+    def predict_prepared(
+        self, X: Floats, before: Floats | None = None, last: Floats | None = None
+    ) -> Floats:
+        """As `predict`, from rows that went through `prepare`. last: as for `restored`."""
         more = {} if self.tail is None else {"before": before}
         with _quiet():
             if self.classes:
                 predicted = _probabilities(self.estimator, X, self.classes, more)
             else:
-                said = self.estimator.predict(X, **more)
-                flat = np.asarray(said, dtype=np.float64).reshape(len(X))
-                predicted = self.target.back(flat)
-        check_predictions(predicted, self.low, self.high)
+                predicted = self.restored(self.estimator.predict(X, **more), last)
+        check_predictions(predicted, self.low, self.high, shares=bool(self.classes))
         return predicted
+
+    def restored(self, said: npt.ArrayLike, last: Floats | None = None) -> Floats:
+        """What the estimator says, in units of the target: (rows,) or (rows, steps).
+
+        last: (rows,) the last known values, for one that says changes from them.
+        """
+        values = np.asarray(said, dtype=np.float64)
+        values = values.reshape(len(values), *(() if self.steps is None else (self.steps,)))
+        values = self.target.back(values)
+        if last is None:
+            return values
+        return values + (last if values.ndim == 1 else last[:, None])
 
 
 @dataclass
 class FoldOutcome:
     """One fold of one trial. rounds: None for what has none. rows: (used, there were).
 
-    score, predicted: at the round that these very validation rows liked best. course: what they
-    were predicted to be after other rounds, in units of the metric; empty if that was not kept.
+    score, predicted: at the round that these very validation rows liked best. courses: what they
+    were predicted to be after other rounds, as the estimator says it; empty if that was not kept.
+    rounds and courses are those of each step for a forecast of one estimator a step. last: the
+    last known values of the validation rows, for a model that says changes.
     """
 
     score: float
     predicted: Floats
     model: FittedModel
-    rounds: int | None
+    rounds: int | tuple[int, ...] | None
     rows: tuple[int, int]
     cut_short: bool
-    course: list[tuple[int, npt.NDArray[np.float32]]] = field(default_factory=list)
+    courses: list[Course] = field(default_factory=list)
+    last: Floats | None = None
 
-    def after(self, rounds: float) -> Floats:
-        """The predictions after the last noted round up to `rounds`, or after the first one."""
-        passed = [predicted for round_, predicted in self.course if round_ <= rounds]
-        predicted = passed[-1] if passed else self.course[0][1]
-        return self.model.target.back(predicted.astype(np.float64))
+    def after(self, rounds: Sequence[float]) -> Floats:
+        """The predictions after the last noted round up to each of `rounds`, or the first one."""
+        said = []
+        for course, most in zip(self.courses, rounds, strict=True):
+            passed = [predicted for round_, predicted in course if round_ <= most]
+            said.append(passed[-1] if passed else course[0][1])
+        return self.model.restored(said[0] if len(said) == 1 else np.column_stack(said), self.last)
 
 
 @dataclass
@@ -123,21 +150,25 @@ class _Prepared:
     prepare: Any | None
     target: TargetScale
     rows: tuple[int, int]
+    last_valid: Floats | None
 
     @property
     def nbytes(self) -> int:
         arrays = (self.view.X, self.view.y, self.view.X_valid, self.view.y_valid)
-        # What estimators add (binned columns) is at most as large again.
-        return 2 * sum(array.nbytes for array in arrays)
+        # What estimators add (binned columns) is at most as large again, for each step.
+        steps = 1 if self.view.y.ndim == 1 else self.view.y.shape[1]
+        return (1 + steps) * sum(array.nbytes for array in arrays)
 
 
 class Trainer:
     """Fits the models of one experiment in this process."""
 
-    def __init__(self, data: Snapshot, metric: Metric) -> None:
+    def __init__(self, data: Snapshot, metric: Metric, device: str | None = None) -> None:
+        """device: where networks are trained, `cpu` or `cuda`; None leaves it to them."""
         self.data = data
         self.metric = metric
-        self._prepared: OrderedDict[tuple[int, str, int | None, bool], _Prepared] = OrderedDict()
+        self._device = device
+        self._prepared: OrderedDict[tuple[Any, ...], _Prepared] = OrderedDict()
         self.fit_s = 0.0
 
     @property
@@ -161,15 +192,15 @@ class Trainer:
         deadline: `time.monotonic()` seconds; estimators that can, stop there. saver: see `Watch`.
         Raises ScoreError when there is no finite score, and whatever the library raises.
         """
-        prepared = self._prepare(form, index)
+        prepared = self._prepare(form, self._is_relative(form, params), index)
         fold = self.data.split.folds[index]
-        y_valid = self.data.y[fold.valid]
+        y_valid, last = self.data.truth[fold.valid], prepared.last_valid
         estimator = self._fitting(self._build(form, params, seed), prepared.view.y)
-        model = self._model(estimator, prepared, fold.train)
+        model = self._model(form, estimator, prepared, fold.train)
 
         def heard(round_: int, predicted: Floats) -> None:
             assert listen is not None
-            raw = predicted if model.classes else prepared.target.back(predicted)
+            raw = predicted if model.classes else model.restored(predicted, last)
             with contextlib.suppress(ScoreError):
                 listen(index, round_, self.metric.score(y_valid, raw))
 
@@ -182,7 +213,9 @@ class Trainer:
                 estimator.fit_watched(prepared.view, watch)
             else:
                 estimator.fit(prepared.view.X, prepared.view.y)
-            predicted = model.predict_prepared(prepared.view.X_valid, prepared.view.before_valid)
+            before = prepared.view.before_valid
+            predicted = model.predict_prepared(prepared.view.X_valid, before, last)
+        courses = getattr(estimator, "courses_", None) or [watch.course]
         return FoldOutcome(
             score=self.metric.score(y_valid, predicted),
             predicted=predicted,
@@ -190,7 +223,8 @@ class Trainer:
             rounds=getattr(estimator, "rounds_", None),
             rows=prepared.rows,
             cut_short=watch.cut_short,
-            course=watch.course,
+            courses=courses if all(courses) else [],
+            last=last,
         )
 
     def refit(
@@ -199,17 +233,18 @@ class Trainer:
         params: dict[str, Any],
         seed: int,
         rows: Rows,
-        rounds: int | None,
+        rounds: int | list[int] | None,
     ) -> FittedModel:
         """One model of other rows than a fold's, with a number of rounds found before."""
-        prepared = self._prepare_rows(form, rows, rows[:0], index=-1)
+        relative = self._is_relative(form, params)
+        prepared = self._prepare_rows(form, relative, rows, rows[:0], index=-1)
         estimator = self._fitting(self._build(form, params, seed), prepared.view.y)
         with self._clock():
             if rounds is not None and hasattr(estimator, "fit_rounds"):
                 estimator.fit_rounds(prepared.view.X, prepared.view.y, rounds)
             else:
                 estimator.fit(prepared.view.X, prepared.view.y)
-        return self._model(estimator, prepared, rows)
+        return self._model(form, estimator, prepared, rows)
 
     @contextlib.contextmanager
     def _clock(self) -> Iterator[None]:
@@ -220,14 +255,35 @@ class Trainer:
         finally:
             self.fit_s += time.perf_counter() - begun
 
+    @property
+    def _steps(self) -> int | None:
+        return self.data.y.shape[1] if self.data.y.ndim == 2 else None
+
     def _build(self, form: Form, params: dict[str, Any], seed: int) -> Any:
+        """The estimator, or one for each step of a forecast."""
         arguments = {**form.fixed, **form.space.arguments(params)}
+        arguments.pop(TARGET_AS, None)
         if form.seed_argument is not None:
             arguments[form.seed_argument] = seed
         if form.columns == "raw":
             arguments["categories"] = self.data.categories
-        estimator = form.load_class()(**arguments)
+        build = form.load_class()
+        # With one step the target is a column like any other.
+        if (self._steps or 1) > 1 and not form.joint:
+            return Steps([build(**arguments) for _ in range(self._steps or 1)])
+        estimator = build(**arguments)
+        if self._has_own(form):
+            estimator.own = 1
+        if self._device is not None and hasattr(estimator, "device"):
+            estimator.device = self._device
         return estimator
+
+    def _has_own(self, form: Form) -> bool:
+        """Whether the estimator treats the first column as the target's past."""
+        return form.own and self.data.past is not None and not self.data.classes
+
+    def _is_relative(self, form: Form, params: dict[str, Any]) -> bool:
+        return params.get(TARGET_AS) == "change" and TARGET_AS in form.space.parameters
 
     def _fitting(self, estimator: Any, y: Floats) -> Any:
         """The estimator, or what stands for it on these targets.
@@ -246,7 +302,7 @@ class Trainer:
             return CalibratedClassifierCV(estimator, cv=CALIBRATED_IN, ensemble=False)
         return estimator
 
-    def _model(self, estimator: Any, prepared: _Prepared, rows: Rows) -> FittedModel:
+    def _model(self, form: Form, estimator: Any, prepared: _Prepared, rows: Rows) -> FittedModel:
         y = self.data.y[rows]
         reads_windows = getattr(estimator, "reads_windows", False)
         return FittedModel(
@@ -257,17 +313,25 @@ class Trainer:
             float(y.min()),
             float(y.max()),
             np.array(self.data.X[rows[-MOST_CONTEXT:]]) if reads_windows else None,
+            self._steps,
+            prepared.last_valid is not None,
+            self._columns(form),
         )
 
     # -- rows ------------------------------------------------------------------------------
 
-    def _prepare(self, form: Form, index: int) -> _Prepared:
+    def _columns(self, form: Form) -> int | None:
+        """How many columns reach the estimator: what reads windows needs no lags."""
+        past = self.data.past
+        return past.base if past is not None and form.windows else None
+
+    def _prepare(self, form: Form, relative: bool, index: int) -> _Prepared:
         fold = self.data.split.folds[index]
         cap = form.most_rows if (form.most_rows or len(fold.train)) < len(fold.train) else None
-        key = (index, form.columns, cap, form.windows)
+        key = (index, form.columns, cap, form.windows, self._has_own(form), relative)
         known = self._prepared.get(key)
         if known is None:
-            known = self._prepare_rows(form, fold.train, fold.valid, index)
+            known = self._prepare_rows(form, relative, fold.train, fold.valid, index)
             self._prepared[key] = known
             while sum(p.nbytes for p in self._prepared.values()) > CACHE_BYTES:
                 self._prepared.popitem(last=False)
@@ -275,32 +339,49 @@ class Trainer:
             self._prepared.move_to_end(key)
         return known
 
-    def _prepare_rows(self, form: Form, train: Rows, valid: Rows, index: int) -> _Prepared:
-        used = self._capped(form, train, index)
-        X, y = self.data.X[used], self.data.y[used]
-        X_valid, y_valid = self.data.X[valid], self.data.y[valid]
-        prepare = preparation(form.columns, self.data.categories)
+    def _prepare_rows(
+        self, form: Form, relative: bool, train: Rows, valid: Rows, index: int
+    ) -> _Prepared:
+        used, width = self._capped(form, train, index), self._columns(form)
+        X, X_valid = self.data.X[used, :width], self.data.X[valid, :width]
+        y, _ = self._target(used, relative)
+        y_valid, last_valid = self._target(valid, relative)
+        categories = {i: n for i, n in self.data.categories.items() if i < X.shape[1]}
+        prepare = preparation(form.columns, categories)
         if prepare is not None:
             X = np.ascontiguousarray(prepare.fit_transform(X))
             X_valid = prepare.transform(X_valid) if len(valid) else X[:0]
         scaled = form.columns == "scaled" and not self.data.classes
         target = TargetScale.of(y) if scaled else TargetScale()
+        if scaled and self._has_own(form):
+            # In the units of the column of its past, so that one can be taken from the other.
+            target = TargetScale.of(self.data.X[used, 0])
         view = FoldView(
             index=index,
             X=X,
             y=target.forward(y),
             X_valid=X_valid,
             y_valid=target.forward(y_valid),
-            categories=self.data.categories if form.columns == "raw" else {},
+            categories=categories if form.columns == "raw" else {},
             classes=len(self.data.classes),
             ordered=self.data.split.ordered,
-            before_valid=self._before(valid, prepare) if form.windows else None,
+            before_valid=self._before(valid, prepare, width) if form.windows else None,
         )
-        return _Prepared(view, prepare, target, (len(used), len(train)))
+        return _Prepared(view, prepare, target, (len(used), len(train)), last_valid)
 
-    def _before(self, valid: Rows, prepare: Any | None) -> Floats | None:
+    def _target(self, rows: Rows, relative: bool) -> tuple[Floats, Floats | None]:
+        """(what is learned: (rows,), or (rows, steps) for more than one step; last values)."""
+        y = self.data.y[rows]
+        last = None
+        if relative:
+            assert self.data.past is not None
+            last = self.data.past.last()[rows]
+            y = y - (last if y.ndim == 1 else last[:, None])
+        return (y[:, 0] if self._steps == 1 else y), last
+
+    def _before(self, valid: Rows, prepare: Any | None, width: int | None) -> Floats | None:
         """The rows right before those, whoever may train on them: they are the past."""
-        rows = self.data.before(valid)
+        rows = self.data.before(valid)[:, :width]
         if not len(rows):
             return None
         return rows if prepare is None else np.asarray(prepare.transform(rows))

@@ -6,16 +6,23 @@ import importlib
 import importlib.util
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
-from engines.search.space import Space
+from engines.search.space import Choice, Space
 
 FAMILIES = ("sklearn", "ensemble", "pytorch", "advanced", "rl_agents", "automl")
 """The branches of the model tree, in its order."""
 
 Task: TypeAlias = Literal["regression", "classification"]
-TASKS: tuple[Task, ...] = ("regression", "classification")
+
+FORECAST = "forecast"
+TASKS: tuple[str, ...] = ("regression", "classification", FORECAST)
+"""What may be asked for. A forecast is a regression of the values to come, see `Form.with_past`."""
+
+TARGET_AS = "target_as"
+"""Where models read the target's past: whether one is trained on the change from the last known
+value or on the value itself. Trees can't leave the range of what they were trained on."""
 
 Facts: TypeAlias = Mapping[str, Any]
 """What is known of an experiment's data before anything is trained: `engines.data.facts`."""
@@ -60,6 +67,9 @@ class Form:
     interrupted and taken up again by another process.
     averages: whether its rounds are averaged, so that a few of them are a good model already:
     under a time limit its first trial may be cut short.
+    joint: whether it learns all steps of a forecast at once; else there is one for each. own:
+    whether it knows what to do with a column of the target's past. shifts: whether the target may
+    be moved, so that it is below zero, for instance.
     prior: what this model is expected to bring before it was tried, from 0 (a reference only) to
     1 (usually among the best), as published comparisons on tabular data have it.
     """
@@ -78,6 +88,9 @@ class Form:
     windows: bool = False
     resumes: bool = False
     averages: bool = False
+    joint: bool = False
+    own: bool = False
+    shifts: bool = True
     prior: float = 0.3
 
     def __post_init__(self) -> None:
@@ -90,6 +103,22 @@ class Form:
         """The defaults and the portfolio, each with its cost in units of the defaults."""
         weights = [1.0, *self.weights, *[1.0] * len(self.portfolio)]
         return list(zip((self.defaults, *self.portfolio), weights, strict=False))
+
+    def with_past(self) -> Form:
+        """The same where models read the target's past: it may learn changes instead of values."""
+        if self.own or not self.shifts:
+            return self
+        space = Space(
+            {**self.space.parameters, TARGET_AS: Choice(("change", "level"))}, self.space.derived
+        )
+        sets = [{**params, TARGET_AS: "change"} for params in self.portfolio]
+        return replace(
+            self,
+            space=space,
+            defaults={**self.defaults, TARGET_AS: "change"},
+            portfolio=({**self.defaults, TARGET_AS: "level"}, *sets),
+            weights=(1.0, *self.weights),
+        )
 
     def refusal(self, facts: Facts) -> str | None:
         """Why this form can't be used on the data that `facts` tells of, or None."""
@@ -129,13 +158,24 @@ class ModelSpec:
             return None
         return f"needs {self.package}: {self.install}"
 
-    def form(self, task: str) -> Form:
-        """How it does a task. Raises KeyError if it does not."""
-        return {str(known): form for known, form in self.forms.items()}[task]
+    def form(self, task: str, *, past: bool = False) -> Form:
+        """How it does a task. Raises KeyError if it does not.
+
+        past: whether models read the target's past, as for forecasts they always do.
+        """
+        known = {str(task): form for task, form in self.forms.items()}
+        form = known["regression" if task == FORECAST else task]
+        reads_past = (past and task != "classification") or task == FORECAST
+        # What a search of its own tries, nobody else adds to.
+        return form.with_past() if reads_past and not self.sequential else form
+
+    def does(self, task: str) -> bool:
+        """Whether it has a form for a task."""
+        return ("regression" if task == FORECAST else task) in self.forms
 
     def reason_unfit(self, task: str, facts: Facts) -> str | None:
         """Why the model can't be used for a task on some data, or None if it can."""
-        if task not in self.forms:
+        if not self.does(task):
             return f"does no {task}"
         return self.form(task).refusal(facts)
 

@@ -60,7 +60,7 @@ class Context:
         """What fits models. scikit-learn comes with it: 1 s and 140 MiB, only for real models."""
         from engines.models.fit import Trainer
 
-        return Trainer(self.data, self.metric)
+        return Trainer(self.data, self.metric, (self.experiment.facts or {}).get("device"))
 
     @cached_property
     def artefacts(self) -> Artefacts:
@@ -74,4 +74,5 @@ class Context:
 
     def form(self, model: str) -> Form:
         """How a model does the task of this experiment."""
-        return catalogue.find(model).form(self.experiment.task)
+        past = (self.experiment.split or {}).get("past_target", False)
+        return catalogue.find(model).form(self.experiment.task, past=past)

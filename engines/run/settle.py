@@ -79,7 +79,7 @@ def _open_held_out(context: Context, job: Job, best: BestTrial) -> HeldOut:
         return HeldOut(before[0], best.number, evidence=before[1])
     try:
         predicted = predictor(context, best)(context.data.split.held_out)
-        score = context.metric.score(context.data.y[context.data.split.held_out], predicted)
+        score = context.metric.score(context.data.truth[context.data.split.held_out], predicted)
         evidence = weigh(context, _kept_predictions(context, best), predicted)
         return HeldOut(score, best.number, opened=True, evidence=evidence)
     except Exception as error:  # the border of a job: its reason is stored
@@ -148,14 +148,15 @@ def weigh(context: Context, folds: list[Floats] | None, held_out: Floats) -> dic
     groups = data.groups
     if folds is not None:
         parts = [
-            (data.y[f.valid], predicted) for f, predicted in zip(split.folds, folds, strict=True)
+            (data.truth[f.valid], predicted)
+            for f, predicted in zip(split.folds, folds, strict=True)
         ]
         of_parts = None if groups is None else [groups[f.valid] for f in split.folds]
         found["selection_interval"] = _interval(
             lambda: selection_interval(metric, parts, groups=of_parts, **how)
         )
     how["groups"] = None if groups is None else groups[split.held_out]
-    y = data.y[split.held_out]
+    y = data.truth[split.held_out]
     found["held_out_interval"] = _interval(lambda: interval(metric, y, held_out, **how))
     rival = best_baseline(context.storage, context.experiment_id)
     if rival is not None:
@@ -203,8 +204,9 @@ def _ensemble(context: Context) -> dict[str, Any]:
                 candidates.append(Candidate(model, trial.number, folds))
     if len(candidates) < 2:
         return _no_ensemble("fewer than two trials were kept")
-    chosen = greedy([data.y[fold.valid] for fold in data.split.folds], candidates, context.metric)
-    rows, y = data.split.held_out, data.y[data.split.held_out]
+    truths = [data.truth[fold.valid] for fold in data.split.folds]
+    chosen = greedy(truths, candidates, context.metric)
+    rows, y = data.split.held_out, data.truth[data.split.held_out]
     weights = [weight for _, weight in chosen.members]
     held_out = predict([predictor(context, trials[i])(rows) for i, _ in chosen.members], weights)
     folds = [

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from engines.data.scoring import default_metric, find_metric
-from engines.errors import BadInput, StoreUnavailable
+from engines.errors import BadInput, PackageMissing, StoreUnavailable
 from engines.models import catalogue
-from engines.models.spec import TASKS, Facts, ModelSpec
+from engines.models.spec import TASKS, Facts, Form, ModelSpec, is_installed
 from engines.run import objective
 from engines.run.capacity import default_workers, free_memory_mib
 from engines.search.pruner import PRUNERS
@@ -37,10 +38,12 @@ DEFAULT_TRIALS = 20
 class Request:
     """What a person asked for. None: not said, so a default or the data decides.
 
-    sample: learn from so many rows, drawn at random. time_s, trial_time_s: seconds.
-    trial_memory_mib: MiB. trials: finished trials a study. pruner: without a word, racing for
-    declared models and none for objectives. tell: called with a line about what takes memory or
-    time before it begins.
+    sample: learn from so many rows, drawn at random. horizon: steps of a forecast, in rows.
+    past_target: whether models may read the target up to the row before. device: where networks
+    are trained, cpu or cuda; without a word, on the GPU where there is one. time_s, trial_time_s:
+    seconds. trial_memory_mib: MiB. trials: finished trials a study. pruner: without a word,
+    racing for declared models and none for objectives. tell: called with a line about what takes
+    memory or time before it begins.
     """
 
     selectors: tuple[str, ...]
@@ -50,6 +53,9 @@ class Request:
     groups: str | None = None
     sample: int | None = None
     task: str | None = None
+    horizon: int | None = None
+    past_target: bool = False
+    device: str | None = None
     trials: int | None = None
     time_s: float | None = None
     workers: int | None = None
@@ -106,8 +112,25 @@ def _check_words(request: Request) -> None:
         )
     declared = not any(objective.is_objective(word) for word in request.selectors)
     require_sampler(request.sampler, declared=declared)
+    _check_device(request.device)
     if request.pruner is not None and request.pruner not in PRUNERS:
         raise BadInput(f"--pruner {request.pruner}: one of {', '.join(PRUNERS)}.")
+
+
+def _check_device(device: str | None) -> None:
+    """Refuse a device that is not there. torch is only imported where a GPU was asked for."""
+    if device not in (None, "cpu", "cuda"):
+        raise BadInput(f"--device {device}: cpu or cuda.")
+    if device != "cuda":
+        return
+    if not is_installed("torch"):
+        raise PackageMissing('--device cuda needs torch: pip install "hyperion-tui[deep]".')
+    # By name: what screens import may not name it.
+    if not importlib.import_module("torch").cuda.is_available():
+        raise BadInput(
+            "--device cuda: torch finds no GPU here; see that its driver is loaded and that torch "
+            "is a build for CUDA, or take --device cpu."
+        )
 
 
 def _common(request: Request) -> dict[str, Any]:
@@ -138,7 +161,7 @@ def _custom_plan(request: Request) -> ExperimentPlan:
             "An objective of your own is an experiment of its own: name it alone, "
             f"got {' '.join(request.selectors)}."
         )
-    if request.data is not None or request.target is not None:
+    if request.data is not None or request.target is not None or request.horizon is not None:
         raise BadInput("An objective of your own brings its data: leave out --data and --target.")
     described = objective.describe(request.selectors[0])
     metric = request.metric or "score"
@@ -179,33 +202,39 @@ def _data_plan(request: Request, specs: list[ModelSpec], dataset: Dataset | None
     from engines.data.datasets import load
     from engines.data.facts import check_metric, data_facts
     from engines.data.memory import Room
+    from engines.data.past import Asked
     from engines.data.snapshot import write_snapshot
     from engines.data.splits import split_dataset
 
+    asked = Asked(request.task, request.horizon, request.past_target)
+    task = asked.table_task
     if dataset is None:
         assert request.data is not None
         dataset = load(
             request.data,
             target=request.target,
             time_column=request.time_column,
-            task=request.task,
+            task=task,
             groups=request.groups,
             sample_rows=request.sample,
             room=Room(int(free_memory_mib() * 2**20), request.tell),
         )
+    columns = len(dataset.features)
+    dataset = asked.of(dataset)
     metric = find_metric(request.metric or default_metric(dataset.task), dataset.task)
     common = _common(request)
     split = split_dataset(dataset, common["seed"])
     check_metric(metric, dataset, split)
     facts = {**data_facts(dataset, split), "folds": len(split.folds)}
     specs, left_out = _usable(request, specs, dataset.task, facts)
+    past = {} if dataset.past is None else dataset.past.describe(dataset.task)
     mark = None if dataset.path is None else mark_of(dataset.path)
     plan = DatasetPlan(
         sha256=dataset.sha256,
         name=_as_text(dataset.name),
         path=None if dataset.path is None else _as_text(dataset.path),
         rows=dataset.rows,
-        columns=len(dataset.features),
+        columns=columns,
         target=dataset.target,
         time_column=dataset.time_column,
         group_column=dataset.group_column,
@@ -219,13 +248,20 @@ def _data_plan(request: Request, specs: list[ModelSpec], dataset: Dataset | None
         objective=None,
         metric=metric.name,
         maximize=metric.maximize,
-        split=split.describe(),
-        studies=tuple(_study_plan(request, spec, dataset.task, facts) for spec in specs),
+        split={**split.describe(), **past},
+        studies=tuple(
+            _study_plan(request, spec.form(dataset.task, past=bool(past)), spec, facts)
+            for spec in specs
+        ),
         pruner=request.pruner or "racing",
-        facts=facts if mark is None else {**facts, "file": mark},
+        facts={**facts, **_kept(file=mark, device=request.device)},
         left_out=left_out,
         **common,
     )
+
+
+def _kept(**known: Any) -> dict[str, Any]:
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def _usable(
@@ -255,8 +291,7 @@ def _as_text(name: str) -> str:
     return name.encode(errors="replace").decode()
 
 
-def _study_plan(request: Request, spec: ModelSpec, task: str, facts: Facts) -> StudyPlan:
-    form = spec.form(task)
+def _study_plan(request: Request, form: Form, spec: ModelSpec, facts: Facts) -> StudyPlan:
     space = form.space.bind(facts)
     portfolio: list[dict[str, Any]] = []
     weights: list[float] = []
@@ -265,6 +300,8 @@ def _study_plan(request: Request, spec: ModelSpec, task: str, facts: Facts) -> S
         if clipped not in portfolio:
             portfolio.append(clipped)
             weights.append(weight)
+    columns = facts["wide_columns"] - (facts["lag_columns"] if form.windows else 0)
+    fits = 1 if form.joint else max(1, facts["horizon"])
     there = facts["train_rows"]
     used = min(there, form.most_rows or there)
     plan = {
@@ -272,7 +309,7 @@ def _study_plan(request: Request, spec: ModelSpec, task: str, facts: Facts) -> S
         "weights": weights,
         "prior": form.prior,
         "averages": form.averages,
-        "expected_s": form.cost.of(used, facts["wide_columns"]) * facts["folds"],
+        "expected_s": form.cost.of(used, columns) * facts["folds"] * fits,
         "rows": [used, there],
     }
     if spec.sequential:

@@ -42,7 +42,7 @@ def capabilities(arguments: argparse.Namespace, _: Location) -> int:
                     "family": spec.family,
                     "available": spec.reason_missing is None,
                     "reason": spec.reason_missing,
-                    "tasks": list(spec.forms),
+                    "tasks": [task for task in TASKS if spec.does(task)],
                     "summary": spec.summary,
                 }
                 for spec in specs
@@ -52,7 +52,7 @@ def capabilities(arguments: argparse.Namespace, _: Location) -> int:
     rows = []
     for family, members in catalogue.families().items():
         here = sum(spec.reason_missing is None for spec in members)
-        tasks = (f"{task} {sum(task in spec.forms for spec in members)}" for task in TASKS)
+        tasks = (f"{task} {sum(spec.does(task) for spec in members)}" for task in TASKS)
         rows.append([family, f"{here}/{len(members)}", ", ".join(tasks)])
     print_table(["family", "status", "tasks"], rows)
     print()
@@ -67,8 +67,9 @@ def capabilities(arguments: argparse.Namespace, _: Location) -> int:
 
 
 def _tasks(spec: ModelSpec) -> str:
-    """`both`, where a model does all tasks, or the one that it does."""
-    return "both" if all(task in spec.forms for task in TASKS) else ", ".join(spec.forms)
+    """`all`, where a model does all tasks, or those that it does."""
+    does = [task for task in TASKS if spec.does(task)]
+    return "all" if len(does) == len(TASKS) else ", ".join(does)
 
 
 def data_list(arguments: argparse.Namespace, _: Location) -> int:
@@ -111,17 +112,20 @@ def data_list(arguments: argparse.Namespace, _: Location) -> int:
 def data_check(arguments: argparse.Namespace, _: Location) -> int:
     """`data check FILE`: findings by line, and models that can't be used; 2 if it is no data."""
     from engines.data.checks import Finding, check_file
+    from engines.data.past import Asked
 
+    asked = Asked(arguments.task, arguments.horizon)
     report = check_file(
         arguments.file,
         arguments.target,
         arguments.time_column,
-        task=arguments.task,
+        task=asked.table_task,
         groups=arguments.groups,
     )
     found, dataset, unfit = list(report.findings), report.dataset, dict[str, str]()
     if dataset is not None:
         try:
+            dataset = asked.of(dataset)
             unfit = _unfit_models(dataset, arguments.seed, arguments.metric)
         except HyperionError as error:
             found.append(Finding("error", "file", str(error)))

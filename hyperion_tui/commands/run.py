@@ -39,6 +39,9 @@ def run(arguments: argparse.Namespace, location: Location) -> int:
         time_column=arguments.time_column,
         groups=arguments.groups,
         task=arguments.task,
+        horizon=arguments.horizon,
+        past_target=arguments.past_target,
+        device=arguments.device,
         trials=_or_environment(arguments.trials, "OPTUNA_TRIALS", options.TRIALS),
         time_s=_or_environment(arguments.time, "OPTIMIZATION_TIMEOUT", options.duration_s),
         workers=arguments.workers,
@@ -98,6 +101,8 @@ def describe_start(experiment: Experiment) -> Iterator[str]:
         order = f" in time order, embargo {split['embargo_rows']} rows" if split["ordered"] else ""
         folds = f"{split['folds']} {split['kind']} on {split['search_rows']} rows"
         yield f"split: {folds}, {held_out}{order}"
+        if split.get("horizon"):
+            yield f"forecast: {text.plural(split['horizon'], 'row')} ahead of the last known one"
         if data.group_column is not None:
             yield f"groups: rows with one {data.group_column} stay in one part of the split"
         if data.classes:

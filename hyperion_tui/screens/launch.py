@@ -32,13 +32,14 @@ PRUNERS = ("racing", "none", "median", "halving", "wilcoxon")
 FIELDS = (
     ("data", "Data", "a CSV or Parquet file, or ↑ ↓ for a bundled one"),
     ("target", "Target", "column to predict; ↑ ↓ lists the file's columns"),
-    ("task", "Task", "blank: by the target; ↑ ↓ regression, classification"),
+    ("task", "Task", "blank: by the target; ↑ ↓ regression, classification, forecast"),
     ("metric", "Metric", "blank: r2 or accuracy; ↑ ↓ for others"),
     ("trials", "Trials", "blank: 20 a model, boosters 30"),
     ("time", "Time limit", "blank: none; 90s, 10m, 2h"),
     ("workers", "Workers", "blank: by cores and memory"),
     ("name", "Name", "blank: named after the data"),
     ("seed", "Seed", ""),
+    ("horizon", "Horizon", "rows ahead, for the task forecast"),
     ("time_column", "Time column", "blank: by its name and values; `none`: no order"),
     ("groups", "Groups", "a column: rows of one group stay in one part"),
     ("sampler", "Sampler", f"blank: tpe; ↑ ↓ {', '.join(SAMPLERS[1:])}"),
@@ -50,7 +51,7 @@ FIELDS = (
 )
 """Name, label and help of each field behind the models, the most needed first."""
 
-ABOUT_DATA = ("data", "target", "task", "metric", "time_column", "groups", "seed")
+ABOUT_DATA = ("data", "target", "task", "horizon", "metric", "time_column", "groups", "seed")
 
 ROOM_AROUND = 11
 """Lines of the dialog that are no field: frame, padding, the line of what is below, the answer."""

@@ -86,8 +86,10 @@ class TrialsScreen(Upper, OrderingView):
         self._best = study.best.number if study.best else None
         if not self._params:
             spec = catalogue.models().get(study.model)
-            can = spec is not None and experiment.task in spec.forms
-            self._params = list(spec.form(experiment.task).defaults) if spec and can else []
+            can = spec is not None and spec.does(experiment.task)
+            past = (experiment.split or {}).get("past_target", False)
+            form = spec.form(experiment.task, past=past) if spec and can else None
+            self._params = list(form.defaults) if form else []
         self._say_about(study)
         self._read()
 

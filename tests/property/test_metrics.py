@@ -16,7 +16,7 @@ from engines.data.scoring import METRICS, ScoreError, check_predictions
 
 few = settings(max_examples=40)
 values = st.floats(-1e6, 1e6).map(lambda x: round(x, 3))
-OF_NUMBERS = [m for m in METRICS.values() if m.tasks == ("regression",)]
+OF_NUMBERS = [m for m in METRICS.values() if "regression" in m.tasks]
 OF_CLASSES = [m for m in METRICS.values() if m.tasks == ("classification",)]
 
 

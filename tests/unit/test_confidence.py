@@ -15,7 +15,7 @@ from engines.data.confidence import beats, interval, selection_interval
 from engines.data.resampling import Blocks, Units, block_length
 from engines.data.scoring import METRICS, ScoreError, selection_score
 
-OF_NUMBERS = [m.name for m in METRICS.values() if m.tasks == ("regression",)]
+OF_NUMBERS = [m.name for m in METRICS.values() if "regression" in m.tasks]
 OF_CLASSES = [m.name for m in METRICS.values() if m.tasks == ("classification",)]
 
 

@@ -30,7 +30,7 @@ NO_NUMBERS = [
     *(np.array([]), np.datetime64("2026-01-01"), np.str_("1.5"), lambda: 1.5, 10**400),
 ]
 NOT_FINITE = [float("nan"), float("inf"), float("-inf"), np.float64("nan"), np.float32("inf")]
-OF_NUMBERS = [m.name for m in METRICS.values() if m.tasks == ("regression",)]
+OF_NUMBERS = [m.name for m in METRICS.values() if "regression" in m.tasks]
 OF_CLASSES = [m.name for m in METRICS.values() if m.tasks == ("classification",)]
 
 

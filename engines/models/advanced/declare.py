@@ -34,6 +34,7 @@ def _linear(name: str, build: str, summary: str) -> ModelSpec:
         50_000,
         0.3,
         windows=True,
+        own=True,
     )
 
 
@@ -64,6 +65,7 @@ MODELS = (
         4_000,
         0.4,
         windows=True,
+        own=True,
     ),
     network(
         "advanced",
@@ -94,6 +96,7 @@ MODELS = (
         4_000,
         0.4,
         windows=True,
+        own=True,
     ),
     network(
         "advanced",
@@ -122,6 +125,7 @@ MODELS = (
         8_000,
         0.4,
         windows=True,
+        own=True,
     ),
     _linear("dlinear", "DLinear", "linear maps of a window's trend and of the rest"),
     _linear("nlinear", "NLinear", "a linear map of a window, less its last row"),

@@ -40,12 +40,12 @@ class _Linear(ReadsWindows):
 
 class _DLinear(_Linear):
     def _network(self, columns: int, outputs: int) -> nn.Module:
-        return DLinear(columns, self.context_length, outputs)
+        return DLinear(columns, self.context_length, outputs, own=self.own)
 
 
 class _NLinear(_Linear):
     def _network(self, columns: int, outputs: int) -> nn.Module:
-        return NLinear(columns, self.context_length, outputs)
+        return NLinear(columns, self.context_length, outputs, own=self.own)
 
 
 class _PatchTST(ReadsWindows):
@@ -94,6 +94,7 @@ class _PatchTST(ReadsWindows):
             columns,
             self.context_length,
             outputs,
+            own=self.own,
             patch_len=patch,
             stride=max(1, round(patch * (1.0 - self.overlap))),
             d_model=self.d_model,
@@ -140,6 +141,7 @@ class _Transformer(ReadsWindows):
             columns,
             self.context_length,
             outputs,
+            own=self.own,
             d_model=self.d_model,
             n_heads=self.n_heads,
             layers=self.layers,
@@ -182,6 +184,7 @@ class _TFT(ReadsWindows):
             columns,
             self.context_length,
             outputs,
+            own=self.own,
             hidden_size=self.hidden_size,
             num_attention_heads=self.num_attention_heads,
             num_layers=self.num_layers,

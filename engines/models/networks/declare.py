@@ -47,10 +47,11 @@ def network(
     prior: float,
     *,
     windows: bool = False,
+    own: bool = False,
 ) -> ModelSpec:
     """A network of a family. build: its estimators' name there, without what they predict.
 
-    sets: the defaults, and the rest of the portfolio.
+    sets: the defaults, and the rest of the portfolio. own: see `Form`.
     """
 
     def form(kind: str) -> Form:
@@ -66,6 +67,8 @@ def network(
             needs=(rows_in_order(),) if windows else (),
             windows=windows,
             resumes=True,
+            joint=True,
+            own=own,
             prior=prior,
         )
 

@@ -54,6 +54,9 @@ class Network(BaseEstimator):
     report_every = 1
     reads_windows = False
 
+    own = 0
+    """Columns of X, the first ones, that are the target's past, in units of y."""
+
     learning_rate: float
     batch_size: int
     weight_decay: float
@@ -173,31 +176,35 @@ class NetworkRegressor(RegressorMixin, Network):
     """Predicts numbers; trained on the squared error."""
 
     def predict(self, X: Floats, before: Floats | None = None) -> Floats:
-        """(rows,) in units of the target.
+        """(rows,) in units of the target, or (rows, steps) if it was trained on several.
 
         before: for a model that reads windows, the rows that came right before X in time.
         """
         X = self._seen(X)
-        raw = self._raw(X, before).reshape(len(X)).double().numpy()
+        raw = self._raw(X, before).reshape(len(X), *self.shape_).double().numpy()
         return np.asarray(raw * self.scale_ + self.mean_)
 
     def _told(self, fold: FoldView) -> Floats:
         return self.predict(fold.X_valid, fold.before_valid)
 
     def _checked(self, X: Any, y: Any) -> tuple[Floats, Floats]:
-        X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
+        X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True, multi_output=True)
         self._learn_target(y)
         return X, y
 
     def _learn_target(self, y: Floats) -> None:
-        self.mean_, self.scale_ = float(np.mean(y)), float(np.std(y)) or 1.0
+        self.shape_ = y.shape[1:]
+        self.mean_, self.scale_ = (
+            (0.0, 1.0) if self.own else (float(np.mean(y)), float(np.std(y)) or 1.0)
+        )
 
     def _encoded(self, y: Floats) -> Tensor:
-        return torch.as_tensor((y - self.mean_) / self.scale_, dtype=torch.float32)[:, None]
+        scaled = torch.as_tensor((y - self.mean_) / self.scale_, dtype=torch.float32)
+        return scaled.reshape(len(y), -1)
 
     @property
     def _outputs(self) -> int:
-        return 1
+        return self.shape_[0] if self.shape_ else 1
 
     @staticmethod
     def _loss(predicted: Tensor, wanted: Tensor) -> Tensor:

@@ -90,14 +90,16 @@ class _Tally:
 
     def __init__(self, X: Narrow, fold: FoldView) -> None:
         self._X = X
-        width = fold.classes or 1
         # Brier's score is the squared error of probabilities against one column for each class.
         self._target = (
-            np.eye(width)[fold.y_valid.astype(np.intp)] if fold.classes else fold.y_valid[:, None]
+            np.eye(fold.classes)[fold.y_valid.astype(np.intp)]
+            if fold.classes
+            else fold.y_valid.reshape(len(X), -1)
         )
-        self._sum = np.zeros((len(X), width))
-        self._squares = np.zeros((len(X), width))
-        self._flat = not fold.classes
+        self._sum = np.zeros(self._target.shape)
+        self._squares = np.zeros(self._target.shape)
+        self._votes = bool(fold.classes)
+        self._flat = not fold.classes and fold.y_valid.ndim == 1
         self._trees = 0
 
     def add(self, model: Any, first: int) -> None:
@@ -106,8 +108,8 @@ class _Tally:
         for number, tree in enumerate(model.estimators_[first:], first):
             X = self._X if drawn is None else np.ascontiguousarray(self._X[:, drawn[number]])
             said = np.zeros_like(self._sum)
-            if self._flat:
-                said[:, 0] = tree.predict(X, check_input=False)
+            if not self._votes:
+                said[:] = tree.predict(X, check_input=False).reshape(said.shape)
             else:
                 # A tree's classes are places among the forest's, which are codes of the data.
                 codes = model.classes_[tree.classes_.astype(np.intp)].astype(np.intp)
@@ -118,7 +120,7 @@ class _Tally:
 
     @property
     def mean(self) -> Floats:
-        """(rows,) or (rows, classes): the prediction of the forest."""
+        """(rows,), (rows, classes) or (rows, steps): the prediction of the forest."""
         mean: Floats = self._sum / self._trees
         return mean[:, 0] if self._flat else mean
 

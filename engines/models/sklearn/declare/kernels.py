@@ -251,6 +251,7 @@ NEIGHBORS = (
         summary="the mean, or the vote, of all rows within reach",
         forms={
             "regression": Form(
+                joint=True,
                 build=f"{_NEIGHBORS}:ReachingNeighborsRegressor",
                 columns="scaled",
                 space=Space(_RADIUS),

@@ -33,6 +33,7 @@ _PENALISED = (
         summary="linear, squared penalty: a fast and strong reference",
         forms={
             "regression": Form(
+                joint=True,
                 build="sklearn.linear_model:Ridge",
                 columns="scaled",
                 space=Space({"alpha": Float(1e-6, 1e5, log=True)}),
@@ -56,6 +57,7 @@ _PENALISED = (
         summary="linear, absolute penalty: switches columns off",
         forms={
             "regression": Form(
+                joint=True,
                 build=f"{_HANDS}:BoundedLasso",
                 columns="scaled",
                 fixed={"max_iter": 20_000},
@@ -84,6 +86,7 @@ _PENALISED = (
         summary="linear, a mix of both penalties",
         forms={
             "regression": Form(
+                joint=True,
                 build=f"{_HANDS}:BoundedElasticNet",
                 columns="scaled",
                 fixed={"max_iter": 20_000},
@@ -204,6 +207,7 @@ _ROBUST = (
         summary="ridge on the rows that agree: for gross outliers",
         forms={
             "regression": Form(
+                joint=True,
                 build=f"{_HANDS}:RansacRidge",
                 columns="scaled",
                 seed_argument="random_state",
@@ -257,6 +261,7 @@ _DIRECTIONS = (
         summary="linear, takes columns one by one, the best first",
         forms={
             "regression": Form(
+                joint=True,
                 build=f"{_HANDS}:FittingPursuit",
                 columns="scaled",
                 space=Space(
@@ -311,6 +316,7 @@ _DIRECTIONS = (
         summary="linear on few directions: for many related columns",
         forms={
             "regression": Form(
+                joint=True,
                 build=f"{_HANDS}:FittingPLS",
                 columns="scaled",
                 space=Space({"n_components": Int(1, 64, log=True, at_most="wide_columns")}),
@@ -477,6 +483,7 @@ _OTHER_DISTRIBUTIONS = (
         summary="linear in the logarithm: for counts and rates",
         forms={
             "regression": Form(
+                shifts=False,
                 build=f"{_HANDS}:LogLinkRegressor",
                 fixed={"power": 1.0},
                 space=Space(_SHRINKAGE),
@@ -494,6 +501,7 @@ _OTHER_DISTRIBUTIONS = (
         summary="linear in the logarithm: errors grow with the value",
         forms={
             "regression": Form(
+                shifts=False,
                 build=f"{_HANDS}:LogLinkRegressor",
                 fixed={"power": 2.0},
                 space=Space(_SHRINKAGE),
@@ -511,6 +519,7 @@ _OTHER_DISTRIBUTIONS = (
         summary="between Poisson and gamma: amounts with many zeros",
         forms={
             "regression": Form(
+                shifts=False,
                 build=f"{_HANDS}:LogLinkRegressor",
                 # Up to below 2: from there on a zero has no likelihood. 2 itself is `gamma`.
                 space=Space({"power": Float(1.0, 1.99), **_SHRINKAGE}),
@@ -547,6 +556,7 @@ _REFERENCES = (
         trials=3,
         forms={
             "regression": Form(
+                joint=True,
                 build="sklearn.dummy:DummyRegressor",
                 space=Space(
                     {

@@ -69,6 +69,7 @@ def _forest(
         cost=cost,
         most_rows=most_rows,
         averages=True,
+        joint=True,
         prior=prior,
     )
 
@@ -357,6 +358,7 @@ def _single(build: str, space: dict[str, Parameter], more: dict[str, Any], cost:
         defaults={**_TREE_DEFAULTS, **more},
         cost=cost,
         most_rows=200_000,
+        joint=True,
         prior=0.1,
     )
 
