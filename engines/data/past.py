@@ -189,6 +189,21 @@ def _lags(horizon: int, season: int | None, most: int) -> list[int]:
     return sorted(lag for lag in wanted if lag <= max(most, 1))
 
 
+def as_changes(X: Floats, base: int, *, windows: bool) -> Floats:
+    """X for a model that is trained on changes: the past as changes too, whatever its level.
+
+    X: (rows, columns) with the last known value first and the other lags from column `base` on.
+    Lags become their distance from the last known value. For a model that reads windows, which
+    gets no lags, the last known value becomes its change from the one before.
+    """
+    X = np.array(X)
+    if windows:
+        X[:, 0] -= X[:, base]
+    else:
+        X[:, base:] -= X[:, :1]
+    return X
+
+
 def season_of(times: Rows) -> int | None:
     """Rows of a day, a week or a year, whichever is next above the distance of rows, or None.
 

@@ -21,6 +21,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import ConvergenceWarning
 
 from engines.data.measures import check_predictions
+from engines.data.past import as_changes
 from engines.data.scoring import Metric, ScoreError
 from engines.data.snapshot import MOST_CONTEXT, Snapshot
 from engines.data.splits import Rows
@@ -56,8 +57,8 @@ class FittedModel:
 
     low, high: the range of the target that it was trained on. tail: for an estimator that reads
     windows, the last rows that it was trained on, raw; else None. steps: of a forecast, None
-    without. relative: whether the estimator says the change from the last known value, the first
-    column of X. columns: so many columns of X reach it, the first ones; None for all.
+    without. columns: so many columns of X reach it, the first ones; None for all. base: where the
+    lags begin in X, for one that says the change from the last known value, the first column.
     """
 
     estimator: Any
@@ -68,8 +69,8 @@ class FittedModel:
     high: float
     tail: Floats | None = None
     steps: int | None = None
-    relative: bool = False
     columns: int | None = None
+    base: int | None = None
 
     def predict(self, X: Floats, before: Floats | None = None) -> Floats:
         """From raw rows (rows,) or (rows, steps) in the target's units, or (rows, classes) odds.
@@ -78,7 +79,7 @@ class FittedModel:
         windows takes X to follow its training rows without them. Raises ScoreError for predictions
         that are not finite, or absurdly far from the target.
         """
-        last = X[:, 0] if self.relative else None
+        last = None if self.base is None else X[:, 0]
         if self.tail is None:
             return self.predict_prepared(self._prepared(X), last=last)
         history = self.tail if before is None else before[-MOST_CONTEXT:]
@@ -87,7 +88,7 @@ class FittedModel:
         )
 
     def _prepared(self, X: Floats) -> Floats:
-        X = X[:, : self.columns]
+        X = _readable(X, self.columns, self.base)
         return X if self.prepare is None else np.asarray(self.prepare.transform(X))
 
     def predict_prepared(
@@ -314,8 +315,8 @@ class Trainer:
             float(y.max()),
             np.array(self.data.X[rows[-MOST_CONTEXT:]]) if reads_windows else None,
             self._steps,
-            prepared.last_valid is not None,
             self._columns(form),
+            self.data.past.base if self.data.past and prepared.last_valid is not None else None,
         )
 
     # -- rows ------------------------------------------------------------------------------
@@ -343,7 +344,9 @@ class Trainer:
         self, form: Form, relative: bool, train: Rows, valid: Rows, index: int
     ) -> _Prepared:
         used, width = self._capped(form, train, index), self._columns(form)
-        X, X_valid = self.data.X[used, :width], self.data.X[valid, :width]
+        base = self.data.past.base if self.data.past is not None and relative else None
+        X = _readable(self.data.X[used], width, base)
+        X_valid = _readable(self.data.X[valid], width, base)
         y, _ = self._target(used, relative)
         y_valid, last_valid = self._target(valid, relative)
         categories = {i: n for i, n in self.data.categories.items() if i < X.shape[1]}
@@ -365,7 +368,7 @@ class Trainer:
             categories=categories if form.columns == "raw" else {},
             classes=len(self.data.classes),
             ordered=self.data.split.ordered,
-            before_valid=self._before(valid, prepare, width) if form.windows else None,
+            before_valid=self._before(valid, prepare, width, base) if form.windows else None,
         )
         return _Prepared(view, prepare, target, (len(used), len(train)), last_valid)
 
@@ -379,9 +382,11 @@ class Trainer:
             y = y - (last if y.ndim == 1 else last[:, None])
         return (y[:, 0] if self._steps == 1 else y), last
 
-    def _before(self, valid: Rows, prepare: Any | None, width: int | None) -> Floats | None:
+    def _before(
+        self, valid: Rows, prepare: Any | None, width: int | None, base: int | None
+    ) -> Floats | None:
         """The rows right before those, whoever may train on them: they are the past."""
-        rows = self.data.before(valid)[:, :width]
+        rows = _readable(self.data.before(valid), width, base)
         if not len(rows):
             return None
         return rows if prepare is None else np.asarray(prepare.transform(rows))
@@ -394,6 +399,13 @@ class Trainer:
         if self.data.split.ordered:
             return train[-most:]
         return np.sort(np.random.default_rng(index + 1).choice(train, most, replace=False))
+
+
+def _readable(X: Floats, width: int | None, base: int | None) -> Floats:
+    """The first `width` columns; with `base`, the target's past as changes."""
+    if base is not None:
+        X = as_changes(X, base, windows=width is not None)
+    return X[:, :width]
 
 
 @contextlib.contextmanager
