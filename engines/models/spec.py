@@ -14,7 +14,7 @@ from engines.search.space import Space
 FAMILIES = ("sklearn", "ensemble", "pytorch", "advanced", "rl_agents", "automl")
 """The branches of the model tree, in its order."""
 
-Task: TypeAlias = Literal["regression", "classification"]
+Task: TypeAlias = Literal["regression", "classification", "trading"]
 TASKS: tuple[Task, ...] = ("regression", "classification")
 
 Facts: TypeAlias = Mapping[str, Any]
