@@ -33,7 +33,7 @@ __all__ = [
     "selection_score",
 ]
 
-REGRESSION, CLASSIFICATION = "regression", "classification"
+REGRESSION, CLASSIFICATION, TRADING = "regression", "classification", "trading"
 _LATER = {
     "beats": "engines.data.confidence",
     "interval": "engines.data.confidence",
@@ -97,6 +97,10 @@ def _classification(
     return Metric(name, maximize, (CLASSIFICATION,), summary, pooled, undefined)
 
 
+def _trading(name: str, summary: str, undefined: str = "") -> Metric:
+    return Metric(name, True, (TRADING,), summary, undefined=undefined)
+
+
 METRICS = {
     metric.name: metric
     for metric in (
@@ -129,13 +133,19 @@ METRICS = {
             pooled=True,
         ),
         _classification("log_loss", False, "mean negative logarithm of the true class's share"),
+        # Computed from the returns of a policy, see `engines.data.earnings`.
+        _trading("sharpe_ratio", "mean return over its deviation, a year"),
+        _trading("sortino_ratio", "mean return over that of losing bars, a year", "no bar lost"),
+        _trading("calmar_ratio", "growth a year over the deepest drawdown", "there is no drawdown"),
+        _trading("total_return", "what became of the money over all bars"),
+        _trading("max_drawdown", "the deepest fall from a peak, below 0"),
     )
 }
 
 
 def default_metric(task: str) -> str:
     """The metric of a task when none is named. Raises KeyError for a task without one."""
-    return {REGRESSION: "r2", CLASSIFICATION: "accuracy"}[task]
+    return {REGRESSION: "r2", CLASSIFICATION: "accuracy", TRADING: "sharpe_ratio"}[task]
 
 
 def find_metric(name: str, task: str | None = None) -> Metric:

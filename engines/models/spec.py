@@ -15,7 +15,7 @@ FAMILIES = ("sklearn", "ensemble", "pytorch", "advanced", "rl_agents", "automl")
 """The branches of the model tree, in its order."""
 
 Task: TypeAlias = Literal["regression", "classification", "trading"]
-TASKS: tuple[Task, ...] = ("regression", "classification")
+TASKS: tuple[Task, ...] = ("regression", "classification", "trading")
 
 Facts: TypeAlias = Mapping[str, Any]
 """What is known of an experiment's data before anything is trained: `engines.data.facts`."""
