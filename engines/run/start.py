@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from engines.data.scoring import default_metric, find_metric
+from engines.data.scoring import TRADING, default_metric, find_metric
 from engines.errors import BadInput, StoreUnavailable
 from engines.models import catalogue
 from engines.models.spec import TASKS, Facts, ModelSpec
@@ -28,6 +28,7 @@ from engines.study.store import open_storage
 if TYPE_CHECKING:
     # pandas comes with it, which only an experiment with data has to wait for.
     from engines.data.datasets import Dataset
+    from engines.data.splits import Split
 
 DEFAULT_SEED = 42
 DEFAULT_TRIALS = 20
@@ -40,7 +41,7 @@ class Request:
     sample: learn from so many rows, drawn at random. time_s, trial_time_s: seconds.
     trial_memory_mib: MiB. trials: finished trials a study. pruner: without a word, racing for
     declared models and none for objectives. tell: called with a line about what takes memory or
-    time before it begins.
+    time before it begins. costs, episodes: of agents, see `engines.data.terms`.
     """
 
     selectors: tuple[str, ...]
@@ -62,6 +63,8 @@ class Request:
     min_improvement: float | None = None
     trial_time_s: float | None = None
     trial_memory_mib: float | None = None
+    costs: Mapping[str, float | None] = field(default_factory=dict)
+    episodes: int | None = None
     tell: Callable[[str], None] | None = None
 
 
@@ -90,6 +93,10 @@ def _plan(request: Request, dataset: Dataset | None) -> ExperimentPlan:
     if any(objective.is_objective(word) for word in request.selectors):
         return _custom_plan(request)
     specs = catalogue.select(request.selectors)
+    if request.task == TRADING or (
+        request.task is None and all(TRADING in spec.forms for spec in specs)
+    ):
+        return _market_plan(request, specs, dataset)
     if request.data is None and dataset is None:
         raise BadInput(
             "Which data? Name a file or a bundled set with --data; see `hyperion-tui data list`."
@@ -179,7 +186,6 @@ def _data_plan(request: Request, specs: list[ModelSpec], dataset: Dataset | None
     from engines.data.datasets import load
     from engines.data.facts import check_metric, data_facts
     from engines.data.memory import Room
-    from engines.data.snapshot import write_snapshot
     from engines.data.splits import split_dataset
 
     if dataset is None:
@@ -200,7 +206,25 @@ def _data_plan(request: Request, specs: list[ModelSpec], dataset: Dataset | None
     facts = {**data_facts(dataset, split), "folds": len(split.folds)}
     specs, left_out = _usable(request, specs, dataset.task, facts)
     mark = None if dataset.path is None else mark_of(dataset.path)
-    plan = DatasetPlan(
+    return ExperimentPlan(
+        task=dataset.task,
+        dataset=_dataset_plan(dataset, split),
+        objective=None,
+        metric=metric.name,
+        maximize=metric.maximize,
+        split=split.describe(),
+        studies=tuple(_study_plan(request, spec, dataset.task, facts) for spec in specs),
+        pruner=request.pruner or "racing",
+        facts=facts if mark is None else {**facts, "file": mark},
+        left_out=left_out,
+        **common,
+    )
+
+
+def _dataset_plan(dataset: Dataset, split: Split) -> DatasetPlan:
+    from engines.data.snapshot import write_snapshot
+
+    return DatasetPlan(
         sha256=dataset.sha256,
         name=_as_text(dataset.name),
         path=None if dataset.path is None else _as_text(dataset.path),
@@ -213,18 +237,31 @@ def _data_plan(request: Request, specs: list[ModelSpec], dataset: Dataset | None
         notices=dataset.notices,
         write=partial(write_snapshot, dataset=dataset, split=split),
     )
+
+
+def _market_plan(
+    request: Request, specs: list[ModelSpec], dataset: Dataset | None
+) -> ExperimentPlan:
+    """Agents: bars in the place of a table, and terms of trading beside the split."""
+    from engines.data.changes import mark_of
+    from engines.run.bars import prepare
+
+    made = prepare(request, dataset)
+    specs, left_out = _usable(request, specs, TRADING, made.facts)
+    mark = None if made.data.path is None else mark_of(made.data.path)
     return ExperimentPlan(
-        task=dataset.task,
-        dataset=plan,
+        task=TRADING,
+        dataset=_dataset_plan(made.data, made.split),
         objective=None,
-        metric=metric.name,
-        maximize=metric.maximize,
-        split=split.describe(),
-        studies=tuple(_study_plan(request, spec, dataset.task, facts) for spec in specs),
-        pruner=request.pruner or "racing",
-        facts=facts if mark is None else {**facts, "file": mark},
-        left_out=left_out,
-        **common,
+        metric=made.metric.name,
+        maximize=made.metric.maximize,
+        split=made.described,
+        studies=tuple(_study_plan(request, spec, TRADING, made.facts) for spec in specs),
+        pruner=request.pruner or "median",
+        facts=made.facts if mark is None else {**made.facts, "file": mark},
+        # `all` means all agents here: what only predicts is not missed.
+        left_out={n: why for n, why in left_out.items() if TRADING in catalogue.find(n).forms},
+        **_common(request),
     )
 
 
