@@ -87,6 +87,7 @@ WORKERS = whole(1, 256)
 SEED = whole(0, 2**31 - 1)
 PATIENCE = whole(1, 1_000_000)
 NUMBER = whole(0, 10**9)
+EPISODES = whole(1, 1_000_000)
 
 
 def from_environment(

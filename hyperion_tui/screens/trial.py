@@ -11,10 +11,11 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from engines.errors import HyperionError
-from engines.study.records import Experiment, TrialDetail
+from engines.study.records import BUY_AND_HOLD, Experiment, TrialDetail
 from hyperion_tui import actions, orders, text, words
 from hyperion_tui.messages import Snapshot
 from hyperion_tui.screens.base import Upper
+from hyperion_tui.widgets.equity import equity_lines
 from hyperion_tui.widgets.lines import Piece
 from hyperion_tui.widgets.text_pane import TextPane
 from hyperion_tui.widgets.window_table import Column, ListRows, Row, WindowTable
@@ -89,8 +90,19 @@ class TrialScreen(Upper):
         table.show(ListRows(rows), columns)
         table.call("Parameters")
         pane = self.query_one(TextPane)
-        pane.show(_facts(detail, experiment))
+        pane.show([*_facts(detail, experiment), *self._equity(experiment, detail)])
         pane.title("What happened")
+
+    def _equity(self, experiment: Experiment, detail: TrialDetail) -> list[tuple[Piece, ...]]:
+        """The equity curve of an agent that was scored, beside that of buying and holding."""
+        if experiment.task != "trading":
+            return []
+        pages, owner = self.hyperion.feed.pages, experiment.experiment_id
+        earned = pages.returns(owner, detail.trial.trial_id)
+        held = pages.returns(owner, BUY_AND_HOLD)
+        width = self.query_one(TextPane).size.width
+        lines = equity_lines(earned[0], held[0] if held else (), width) if earned else []
+        return [(("", ""),), *lines] if lines else []
 
     # -- keys ----------------------------------------------------------------------------------
 
