@@ -41,11 +41,7 @@ def prepare(request: Request, dataset: Dataset | None) -> Prepared:
     """
     _check(request)
     market = _market(request, dataset)
-    try:
-        warm_up = max(LOOK_BACK, build_features(market.bars).first)
-    except SimulatorError as error:
-        raise BadInput(f"{market.name}: {one_line(error)}.") from None
-    split = split_bars(market.rows, warm_up)
+    split, warm_up = split_of(market)
     terms = _terms(request, market, len(split.folds[0].train) - warm_up - 1)
     return Prepared(
         market,
@@ -54,6 +50,19 @@ def prepare(request: Request, dataset: Dataset | None) -> Prepared:
         {**_described(split), **terms.describe()},
         _facts(market, split, terms),
     )
+
+
+def split_of(market: Dataset) -> tuple[Split, int]:
+    """(periods of the bars, bars before the first one whose features are all known).
+
+    Raises BadInput for too few bars, and for features that can't be computed.
+    """
+    assert isinstance(market, MarketData)
+    try:
+        warm_up = max(LOOK_BACK, build_features(market.bars).first)
+    except SimulatorError as error:
+        raise BadInput(f"{market.name}: {one_line(error)}.") from None
+    return split_bars(market.rows, warm_up), warm_up
 
 
 def _check(request: Request) -> None:
@@ -95,7 +104,7 @@ def _described(split: Split) -> dict[str, Any]:
     fold = split.folds[0]
     return {
         **split.describe(),
-        "kind": "60/20/20 in time",
+        "kind": "holdout 60/20/20 in time",
         "train_rows": len(fold.train),
         "validation_rows": len(fold.valid),
     }

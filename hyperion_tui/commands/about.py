@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engines.data.scoring import CLASSIFICATION, REGRESSION
 from engines.errors import HyperionError
 from engines.models import catalogue
 from engines.models.spec import TASKS, ModelSpec, is_installed
@@ -22,6 +23,7 @@ from engines.study.location import Location
 from engines.study.reader import Reader
 from engines.study.sqlite import connect_to_read
 from hyperion_tui import text, words
+from hyperion_tui.commands import agents
 from hyperion_tui.output import print_json, print_table, talk
 
 if TYPE_CHECKING:
@@ -52,7 +54,8 @@ def capabilities(arguments: argparse.Namespace, _: Location) -> int:
     rows = []
     for family, members in catalogue.families().items():
         here = sum(spec.reason_missing is None for spec in members)
-        tasks = (f"{task} {sum(task in spec.forms for spec in members)}" for task in TASKS)
+        counts = {task: sum(task in spec.forms for spec in members) for task in TASKS}
+        tasks = (f"{task} {count}" for task, count in counts.items() if count)
         rows.append([family, f"{here}/{len(members)}", ", ".join(tasks)])
     print_table(["family", "status", "tasks"], rows)
     print()
@@ -67,8 +70,8 @@ def capabilities(arguments: argparse.Namespace, _: Location) -> int:
 
 
 def _tasks(spec: ModelSpec) -> str:
-    """`both`, where a model does all tasks, or the one that it does."""
-    return "both" if all(task in spec.forms for task in TASKS) else ", ".join(spec.forms)
+    """What a model does, `both` for what is learned from any table."""
+    return "both" if {REGRESSION, CLASSIFICATION} <= set(spec.forms) else ", ".join(spec.forms)
 
 
 def data_list(arguments: argparse.Namespace, _: Location) -> int:
@@ -142,7 +145,9 @@ def data_check(arguments: argparse.Namespace, _: Location) -> int:
     for finding in found:
         where = f"{finding.where}: " if finding.where else ""
         print(text.clean(f"{finding.severity:7} {where}{finding.text}"))
-    for line in words.left_out(unfit):
+    if arguments.task == agents.TRADING:
+        print("models  rl_agents; what predicts a column does not trade")
+    for line in words.left_out(unfit) if arguments.task != agents.TRADING else ():
         print(text.clean(f"models  {line}"))
     return 0 if ok else 2
 
@@ -153,6 +158,8 @@ def _unfit_models(dataset: Dataset, seed: int, metric: str | None) -> dict[str, 
     from engines.data.scoring import find_metric
     from engines.data.splits import split_dataset
 
+    if dataset.task == agents.TRADING:
+        return agents.unfit_models(dataset, metric)
     split = split_dataset(dataset, seed)
     if metric is not None:
         check_metric(find_metric(metric, dataset.task), dataset, split)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engines.analysis.agents import of_all, told
 from engines.study.records import Dataset, Experiment, Study
 from hyperion_tui import text, words
 from hyperion_tui.output import print_table
+
+if TYPE_CHECKING:
+    from engines.data.datasets import Dataset as DataToTrade
 
 TRADING = "trading"
 
@@ -134,6 +137,19 @@ def deflated(studies: Sequence[Study]) -> list[str]:
     """The deflated Sharpe ratio of each study; nothing where no agent has one."""
     found = [told(study).get("dsr_null") for study in studies]
     return [chance(one) for one in found] if any(one is not None for one in found) else []
+
+
+def unfit_models(data: DataToTrade, metric: str | None) -> dict[str, str]:
+    """Why models can't be used on bars, by model. Raises BadInput as `run` would."""
+    from engines.data.scoring import find_metric
+    from engines.models import catalogue
+    from engines.run.bars import split_of
+
+    if metric is not None:
+        find_metric(metric, TRADING)
+    split_of(data)
+    reasons = {name: s.reason_unfit(TRADING, {}) for name, s in catalogue.models().items()}
+    return {name: reason for name, reason in reasons.items() if reason is not None}
 
 
 def chance(value: float | None) -> str:
