@@ -219,7 +219,8 @@ def _add_backtest(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "policy",
         metavar="POLICY",
-        help="flat, buy-and-hold, random, or a column of positions (fractions of equity)",
+        help="flat, buy-and-hold, random, a column of positions (fractions of equity), a saved "
+        "agent's folder, or the study that it is of",
     )
     add = parser.add_argument
     add("--data", required=True, metavar="FILE|NAME", help="bars: CSV, Parquet or a sample")
