@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from textual import events
 from textual.containers import Container
 from textual.widget import Widget
 from textual.widgets import Static
@@ -39,6 +40,8 @@ class TrialScreen(Upper):
         self._number = number
         self._detail: TrialDetail | None = None
         self._best: int | None = None
+        self._told: list[tuple[Piece, ...]] = []
+        self._earned: tuple[Sequence[float], Sequence[float]] = ((), ())
 
     def body(self) -> Iterable[Widget]:
         """Two panes: beside each other, or below each other on a narrow screen."""
@@ -89,20 +92,33 @@ class TrialScreen(Upper):
         table.explain_emptiness(["No parameters yet."])
         table.show(ListRows(rows), columns)
         table.call("Parameters")
-        pane = self.query_one(TextPane)
-        pane.show([*_facts(detail, experiment), *self._equity(experiment, detail)])
-        pane.title("What happened")
+        self._told = _facts(detail, experiment)
+        self._earned = self._returns(experiment, detail)
+        self._tell()
+        # Its width, which the curve fills, is known once it has been laid out.
+        self.call_after_refresh(self._tell)
+        self.query_one(TextPane).title("What happened")
 
-    def _equity(self, experiment: Experiment, detail: TrialDetail) -> list[tuple[Piece, ...]]:
-        """The equity curve of an agent that was scored, beside that of buying and holding."""
+    def on_resize(self, event: events.Resize) -> None:
+        """Draw the curve again in the new width."""
+        super().on_resize(event)
+        self.call_after_refresh(self._tell)
+
+    def _tell(self) -> None:
+        pane = self.query_one(TextPane)
+        curve = equity_lines(*self._earned, pane.size.width)
+        pane.show([*self._told, *([(("", ""),), *curve] if curve else [])])
+
+    def _returns(
+        self, experiment: Experiment, detail: TrialDetail
+    ) -> tuple[Sequence[float], Sequence[float]]:
+        """What an agent earned with its median seed, and who bought and held; of others nothing."""
         if experiment.task != "trading":
-            return []
+            return (), ()
         pages, owner = self.hyperion.feed.pages, experiment.experiment_id
         earned = pages.returns(owner, detail.trial.trial_id)
         held = pages.returns(owner, BUY_AND_HOLD)
-        width = self.query_one(TextPane).size.width
-        lines = equity_lines(earned[0], held[0] if held else (), width) if earned else []
-        return [(("", ""),), *lines] if lines else []
+        return (earned[0] if earned else ()), (held[0] if held else ())
 
     # -- keys ----------------------------------------------------------------------------------
 
