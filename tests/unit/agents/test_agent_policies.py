@@ -118,25 +118,26 @@ def test_a_market_with_other_features_is_refused(policies):
         policies["sac"].positions(other)
 
 
-@pytest.mark.parametrize("agent", AGENTS)
-def test_a_saved_policy_is_read_without_torch_and_decides_the_same(
-    tmp_path, market, policies, agent
-):
-    policies[agent].save(tmp_path)
+def test_a_saved_policy_is_read_without_torch_and_decides_the_same(tmp_path, market, policies):
     np.save(tmp_path / "seen.npy", seen(market))
+    for agent, policy in policies.items():
+        (tmp_path / agent).mkdir()
+        policy.save(tmp_path / agent)
     code = (
         "import sys, pathlib, numpy as np\n"
         "from engines.models.rl_agents.policy import AgentPolicy\n"
         f"folder = pathlib.Path({str(tmp_path)!r})\n"
-        "policy = AgentPolicy.load(folder)\n"
-        "np.save(folder / 'said.npy', policy.act(np.load(folder / 'seen.npy')))\n"
+        f"for agent in {AGENTS!r}:\n"
+        "    policy = AgentPolicy.load(folder / agent)\n"
+        "    np.save(folder / f'{agent}.npy', policy.act(np.load(folder / 'seen.npy')))\n"
         "print([m for m in ('torch', 'stable_baselines3', 'gymnasium') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"
-    assert np.array_equal(np.load(tmp_path / "said.npy"), policies[agent].act(seen(market)))
-    assert AgentPolicy.load(tmp_path).card == policies[agent].card
+    for agent, policy in policies.items():
+        assert np.array_equal(np.load(tmp_path / f"{agent}.npy"), policy.act(seen(market)))
+        assert AgentPolicy.load(tmp_path / agent).card == policy.card
 
 
 def _no_card(folder):

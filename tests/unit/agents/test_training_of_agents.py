@@ -26,7 +26,7 @@ from simulator.sb3 import TradingVecEnv  # noqa: E402
 from simulator.simulator import backtest  # noqa: E402
 from tests.unit.agents.markets import AGENTS, mean_reverting, small  # noqa: E402
 
-STEPS = 320
+STEPS = 192
 WAYS = [
     *((agent, {}) for agent in AGENTS),
     ("sac", {"alpha_tuned": True}),
@@ -63,8 +63,8 @@ def test_a_training_goes_on_bit_for_bit_in_another_process_however_it_was_cut(ma
     whole = AgentTraining(agent, params, market, 5, steps=STEPS)
     whole.advance(STEPS)
     parts = AgentTraining(agent, params, market, 5, steps=STEPS)
-    parts.advance(101)
-    parts.advance(200)
+    parts.advance(70)
+    parts.advance(120)
     state = parts.pack()
     _stir_global_generators()
     again = AgentTraining.unpack(state, agent, params, market, 5, steps=STEPS)
@@ -174,7 +174,7 @@ def test_without_our_replay_agents_are_those_of_stable_baselines3_bit_for_bit(ma
             agent = kind(
                 "MlpPolicy", env, seed=3, device="cpu", policy_kwargs=policy, **how, **more
             )
-            agent.learn(120)
+            agent.learn(60)
             found.append(agent.policy.state_dict())
         assert all(torch.equal(found[0][name], found[1][name]) for name in found[1])
 
@@ -225,10 +225,10 @@ def test_augmented_agents_need_an_environment_of_their_kind_of_actions(market):
 
 
 def test_an_agent_learns_most_of_what_a_known_market_has_to_give():
-    market, unseen = mean_reverting(3_000, seed=11), mean_reverting(3_000, seed=12)
-    training = AgentTraining("td3", small("td3", train_freq=8), market, 1, steps=2_000)
+    market, unseen = mean_reverting(3_000, seed=11), mean_reverting(2_000, seed=12)
+    training = AgentTraining("td3", small("td3", train_freq=8), market, 1, steps=1_500)
     before = training.policy().positions(unseen)
-    training.advance(2_000)
+    training.advance(1_500)
 
     best = solve(OrnsteinUhlenbeck(), 0.001, points=61).positions_on(unseen.bars)
     growth = [
