@@ -70,7 +70,7 @@ _SAC_LAYERS = Choice(("[64, 64]", "[128, 128]", "[256, 256]", "[512, 256]", "[25
 _TD3_LAYERS = Choice(("[64, 64]", "[256, 256]", "[400, 300]", "[512, 256]"))
 
 _SAC_DEFAULTS = {
-    **{"hidden_dims": "[64, 64]", "activation": "relu", "tau": 0.005, "alpha": 0.05},
+    **{"hidden_dims": "[64, 64]", "activation": "relu", "tau": 0.005, "alpha": 0.01},
     **{"alpha_tuned": False, "risk_factor": 0.01, "reward_scaling": 1.0},
     **{"exploration_noise": 0.1, **_learning(1e-3)},
 }
@@ -82,8 +82,26 @@ _TD3_DEFAULTS = {
 _RAINBOW_DEFAULTS = {
     **{"hidden_size": 64, "num_layers": 2, "double_dqn": True, "dueling": True, "noisy": False},
     **{"prioritised": False, "n_steps": 1, "num_atoms": 51, "v_min": -4.0, "v_max": 4.0},
-    **{"epsilon_decay": 1000, "target_update_interval": 250, **_learning(1e-3)},
+    **{"epsilon_decay": 1000, "target_update_interval": 256, **_learning(1e-3)},
 }
+# A look further ahead, and a network of the size that was asked for, with a slower rate for both.
+_SAC_SETS = (
+    _SAC_DEFAULTS,
+    _SAC_DEFAULTS | {"gamma": 0.99, "alpha": 0.05, "alpha_tuned": True, "learning_rate": 3e-4},
+    _SAC_DEFAULTS | {"hidden_dims": "[128, 128]", "learning_rate": 3e-4},
+)
+_TD3_SETS = (
+    _TD3_DEFAULTS,
+    _TD3_DEFAULTS | {"gamma": 0.99, "learning_rate": 3e-4, "tau": 0.01},
+    _TD3_DEFAULTS
+    | {"actor_hidden": "[256, 256]", "critic_hidden": "[256, 256]", "learning_rate": 3e-4},
+)
+_OF_THE_PAPER = {"noisy": True, "prioritised": True, "n_steps": 3, "learning_rate": 5e-4}
+_RAINBOW_SETS = (
+    _RAINBOW_DEFAULTS,
+    _RAINBOW_DEFAULTS | {"gamma": 0.99, "learning_rate": 5e-4},
+    {k: v for k, v in (_RAINBOW_DEFAULTS | _OF_THE_PAPER).items() if k != "epsilon_decay"},
+)
 
 MODELS = (
     _agent(
@@ -93,14 +111,14 @@ MODELS = (
             "hidden_dims": _SAC_LAYERS,
             "activation": Choice(("relu", "tanh", "elu")),
             "tau": Float(1e-3, 0.05, log=True),
-            "alpha": Float(0.01, 0.3, log=True),
+            "alpha": Float(0.003, 0.3, log=True),
             "alpha_tuned": Choice((False, True)),
             "risk_factor": Float(0.0, 0.1),
             "reward_scaling": Float(0.1, 2.0, log=True),
             "exploration_noise": Float(0.0, 0.3),
             **_LEARNING,
         },
-        (_SAC_DEFAULTS,),
+        _SAC_SETS,
         8.0,
     ),
     _agent(
@@ -118,7 +136,7 @@ MODELS = (
             "action_noise": Float(0.0, 0.3),
             **_LEARNING,
         },
-        (_TD3_DEFAULTS,),
+        _TD3_SETS,
         5.0,
     ),
     _agent(
@@ -139,7 +157,7 @@ MODELS = (
             "target_update_interval": Choice((64, 128, 256, 512, 1024)),
             **_LEARNING,
         },
-        (_RAINBOW_DEFAULTS | {"target_update_interval": 256},),
+        _RAINBOW_SETS,
         8.0,
     ),
 )

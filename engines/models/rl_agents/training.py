@@ -96,7 +96,12 @@ class AgentTraining:
         """
         with self._generators.borrowed():
             while self.steps_done < min(to_step, self.steps):
-                self._round()
+                try:
+                    self._round()
+                except ValueError:
+                    # torch refuses to draw actions from what is no number.
+                    self._check()
+                    raise
                 self._check()
 
     def policy(self) -> AgentPolicy:
