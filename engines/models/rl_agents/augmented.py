@@ -153,7 +153,7 @@ class AugmentedReplay(BaseBuffer):
     def _varied(self, states: Floats, envs: Rows) -> Floats:
         """The states one bar on, after an action drawn at random; where that ends, as they were."""
         accounts = self._market_env().accounts
-        drawn = np.random.randint(len(accounts.targets), size=len(states))  # noqa: NPY002
+        drawn = np.random.randint(len(accounts.targets), size=len(states))
         moved = states.copy()
         seen = np.empty((len(states), accounts.market.observation_size), np.float32)
         parameters = accounts.parameters[envs]

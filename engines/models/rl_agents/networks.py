@@ -68,9 +68,9 @@ class RainbowNetwork(QNetwork):
     n_atoms: 1 for plain values; else returns are `n_atoms` numbers evenly from v_min to v_max, each
     with a probability, and an action's value is their mean (Bellemare et al. 2017). dueling: one
     stream for the state and one for what actions add, whose mean over actions is taken off, so
-    that the two are told apart (Wang et al. 2016, equation 9). noisy: the layers of the streams, and
-    with `n_atoms=1`, no dueling and no noise the network is that of stable-baselines3. The last
-    number of `net_arch` is the width of the streams' hidden layer.
+    that the two are told apart (Wang et al. 2016, equation 9). noisy, sigma0: the streams are made
+    of `NoisyLinear`. The last number of `net_arch` is the width of the streams' hidden layer. With
+    one atom, no dueling and no noise the network is that of stable-baselines3.
     """
 
     def __init__(
