@@ -46,6 +46,9 @@ class AugmentedReplay(BaseBuffer):
     Takes 72 bytes a state whatever an agent sees; a pickle holds the filled rows, and no market.
     """
 
+    pos: int
+    full: bool
+
     def __init__(
         self,
         buffer_size: int,

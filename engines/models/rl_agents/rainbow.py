@@ -68,6 +68,7 @@ class RainbowDQN(DQN):
 
     policy_aliases: ClassVar[dict[str, Any]] = {"MlpPolicy": RainbowPolicy}
     replay_buffer: Any
+    replay_buffer_class: Any
 
     def __init__(
         self,
