@@ -141,7 +141,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add("--target", metavar="COLUMN", help="what to predict")
     add("--time-column", metavar="COLUMN", help="the order of the rows, or `none`")
     add("--task", metavar="TASK",
-        help="regression or classification, guessed without it; or forecast")  # fmt: skip
+        help="regression or classification, guessed without it; forecast or trading")  # fmt: skip
     add("--horizon", type=_typed(options.HORIZON), metavar="H",
         help="forecast so many rows ahead, with --task forecast")  # fmt: skip
     add("--past-target", action="store_true",
@@ -155,7 +155,8 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=_typed(options.SEED), metavar="N", help="of split and search (42)")
     add("--metric", metavar="NAME",
         help="r2, rmse, mae, mse, mape, pinball; accuracy, balanced_accuracy, f1, roc_auc, "
-        "log_loss; of forecasts also mase, directional_accuracy")  # fmt: skip
+        "log_loss; of forecasts also mase, directional_accuracy; of agents sharpe_ratio, "
+        "sortino_ratio, calmar_ratio, total_return, max_drawdown")  # fmt: skip
     add("--name", metavar="EXPERIMENT", help="a name, or an experiment to add to")
     add("--sampler", default="tpe", metavar="NAME", help="tpe, random, gp, cmaes, qmc or grid")
     add("--pruner", metavar="NAME", help="racing, none, median, halving or wilcoxon")
@@ -169,6 +170,8 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         "--device", metavar="NAME", help="where networks train: cpu or cuda (a GPU if there is one)"
     )
     add("--detach", action="store_true", help="start it and return")
+    agents = parser.add_argument_group("trading agents", "costs as in `backtest`")
+    _add_costs(agents.add_argument)
 
 
 def _add_orders(add: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
@@ -209,28 +212,34 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     _add_common(check, default=argparse.SUPPRESS)
 
 
+def _add_costs(add: Callable[..., object]) -> None:
+    share, number = _typed(options.share), _typed(options.number)
+    add("--fee", type=share, default=0.001, metavar="X", help="share of what is traded (0.001)")
+    add("--slippage", type=share, default=0.0, metavar="X", help="share of the price")
+    add("--spread", type=share, default=0.0, metavar="X", help="share of the price")
+    add("--borrow-rate", type=number, default=0.0, metavar="R", help="a year")
+    add("--funding-rate", type=_typed(options.rate), default=0.0, metavar="R",
+        help="a year, longs pay it")  # fmt: skip
+    add("--max-position", type=number, default=1.0, metavar="X", help="fraction of equity (1)")
+    add("--bars-per-year", type=number, metavar="N", help="without it: from the times")
+
+
 def _add_backtest(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "policy",
         metavar="POLICY",
-        help="flat, buy-and-hold, random, or a column of positions (fractions of equity)",
+        help="flat, buy-and-hold, random, a column of positions (fractions of equity), a saved "
+        "agent's folder, or the study that it is of",
     )
     add = parser.add_argument
     add("--data", required=True, metavar="FILE|NAME", help="bars: CSV, Parquet or a sample")
     add("--time-column", metavar="COLUMN")
-    share, a_year = _typed(options.share), _typed(options.rate)
-    add("--fee", type=share, default=0.001, metavar="X", help="share of what is traded (0.001)")
-    add("--slippage", type=share, default=0.0, metavar="X", help="share of the price")
-    add("--spread", type=share, default=0.0, metavar="X", help="share of the price")
-    add("--borrow-rate", type=_typed(options.number), default=0.0, metavar="R", help="a year")
-    add("--funding-rate", type=a_year, default=0.0, metavar="R", help="a year, longs pay it")
+    _add_costs(add)
     add("--fill", choices=("next_open", "same_close"), default="next_open",
         help="same_close is look-ahead, for comparison")  # fmt: skip
-    add("--max-position", type=_typed(options.number), default=1.0, metavar="X")
     for name in ("--stop-loss", "--take-profit", "--max-drawdown"):
         add(name, type=_typed(options.number), metavar="X", help="share, such as 0.05")
     add("--balance", type=_typed(options.number), default=10000.0, metavar="MONEY")
-    add("--bars-per-year", type=_typed(options.number), metavar="N")
     add("--seed", type=_typed(options.SEED), default=42, metavar="N", help="of random baselines")
     add("--trades", metavar="FILE", help="write the trade log as CSV, or - for stdout")
     add("--equity", metavar="FILE", help="write the equity curve as .svg or .png")

@@ -88,6 +88,7 @@ SEED = whole(0, 2**31 - 1)
 PATIENCE = whole(1, 1_000_000)
 NUMBER = whole(0, 10**9)
 HORIZON = whole(1, 100_000)
+EPISODES = whole(1, 1_000_000)
 
 
 def from_environment(

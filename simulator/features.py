@@ -25,6 +25,10 @@ BOUND = 10.0
 """Features are clipped to +-BOUND, so that an observation space is finite."""
 CUT_NOTICE = 0.01
 
+LOOK_BACK = 60
+"""Bars before the present one that the longest window of a built-in feature reaches back to. Of
+those that never end (RSI, MACD) older bars have a hundredth of the weight, or less."""
+
 
 def _in_volatility(move: Callable[[Bars], Floats], bars_moved: int) -> Feature:
     """`move` in units of what `bars_moved` bars of recent volatility make."""

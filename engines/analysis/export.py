@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from engines.analysis.agents import LUCK
 from engines.analysis.compare import Group, changed_parameters, gap
 from engines.errors import BadInput
 from engines.study.records import Baseline, Ensemble, Evidence, Experiment, Study, Trial
@@ -92,6 +93,7 @@ def _evidence_columns(evidence: Evidence | None) -> dict[str, Any]:
         "held_out_high": held_out[1],
         "baseline": found.baseline,
         "p_beats_baseline": found.p,
+        **({name: found.trading.get(name) for name in LUCK} if found.trading else {}),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from engines.analysis import agents
 from engines.study.records import (
     Baseline,
     Ensemble,
@@ -54,9 +55,18 @@ def experiment_document(experiment: Experiment, params_of: ParamsOf | None) -> d
         "baselines": [_baseline_document(baseline) for baseline in experiment.baselines],
         "ensemble": _ensemble_document(experiment.ensemble),
         "ensemble_note": experiment.ensemble.note if experiment.ensemble else None,
+        **_luck(experiment),
         "left_out": dict(experiment.left_out),
         "verdict": verdict(experiment),
     }
+
+
+def _luck(experiment: Experiment) -> dict[str, Any]:
+    """Of agents: what the best one is worth with the trials of all studies counted."""
+    if experiment.task != "trading":
+        return {}
+    leader = experiment.ranked[0]
+    return {"luck": {name: agents.of_all(experiment, leader).get(name) for name in agents.LUCK}}
 
 
 def _study_document(study: Study, params_of: ParamsOf | None) -> dict[str, Any]:
@@ -100,6 +110,7 @@ def _evidence_document(evidence: Evidence | None) -> dict[str, Any] | None:
         "held_out_interval": evidence.held_out_interval,
         "baseline": evidence.baseline,
         "p_beats_baseline": evidence.p,
+        **({"trading": dict(evidence.trading)} if evidence.trading else {}),
     }
 
 
@@ -162,6 +173,8 @@ def best_baseline(experiment: Experiment) -> Baseline | None:
 
 def verdict(experiment: Experiment) -> str:
     """One sentence on what the experiment has found, and nothing that it has not."""
+    if experiment.task == "trading":
+        return agents.verdict(experiment)
     leader = experiment.ranked[0] if experiment.studies else None
     if leader is None or leader.best is None:
         return "No trial has completed."

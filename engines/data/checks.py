@@ -15,6 +15,7 @@ from engines.data import times
 from engines.data.columns import Column, read_column
 from engines.data.datasets import Dataset, assemble, named_roles, open_source
 from engines.data.reading import Table, counted, quoted
+from engines.data.scoring import TRADING
 from engines.data.tasks import CLASSIFICATION, check_task
 from engines.errors import HyperionError
 from simulator.bars import check_table
@@ -75,7 +76,9 @@ def check_file(
         except HyperionError as reason:
             findings.append(Finding("error", _column(label), str(reason)))
     findings += _missing(columns) + _prices(table, time_column)
-    dataset = None
+    dataset: Dataset | None = None
+    if task == TRADING:
+        return _market(source, findings, time_column)
     if len(columns) == len(table.frame.columns):
         try:
             check_task(task)
@@ -86,6 +89,20 @@ def check_file(
     if dataset is not None:
         findings += _about_dataset(dataset)
     return Report(source, tuple(findings), dataset)
+
+
+def _market(source: str, findings: list[Finding], time_column: str | None) -> Report:
+    """The report on bars: what is wrong with the prices is among the findings already."""
+    from engines.data.market import load_market
+
+    try:
+        dataset = load_market(source, time_column=time_column)
+    except HyperionError as reason:
+        known = any(finding.severity == "error" for finding in findings)
+        more = [] if known else [Finding("error", "file", str(reason))]
+        return Report(source, (*findings, *more), None)
+    notices = (Finding("info", "", notice) for notice in dataset.notices)
+    return Report(source, (*findings, *notices), dataset)
 
 
 def _column(label: str) -> str:

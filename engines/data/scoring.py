@@ -33,7 +33,8 @@ __all__ = [
     "selection_score",
 ]
 
-REGRESSION, CLASSIFICATION, FORECAST = "regression", "classification", "forecast"
+REGRESSION, CLASSIFICATION = "regression", "classification"
+FORECAST, TRADING = "forecast", "trading"
 _LATER = {
     "beats": "engines.data.confidence",
     "interval": "engines.data.confidence",
@@ -103,6 +104,10 @@ def _classification(
     return Metric(name, maximize, (CLASSIFICATION,), summary, pooled, undefined)
 
 
+def _trading(name: str, summary: str, undefined: str = "") -> Metric:
+    return Metric(name, True, (TRADING,), summary, undefined=undefined)
+
+
 METRICS = {
     metric.name: metric
     for metric in (
@@ -147,13 +152,24 @@ METRICS = {
             pooled=True,
         ),
         _classification("log_loss", False, "mean negative logarithm of the true class's share"),
+        # Computed from the returns of a policy, see `engines.data.earnings`.
+        _trading("sharpe_ratio", "mean return over its deviation, a year"),
+        _trading("sortino_ratio", "mean return over that of losing bars, a year", "no bar lost"),
+        _trading("calmar_ratio", "growth a year over the deepest drawdown", "there is no drawdown"),
+        _trading("total_return", "what became of the money over all bars"),
+        _trading("max_drawdown", "the deepest fall from a peak, below 0"),
     )
 }
 
 
 def default_metric(task: str) -> str:
     """The metric of a task when none is named. Raises KeyError for a task without one."""
-    return {REGRESSION: "r2", CLASSIFICATION: "accuracy", FORECAST: "mase"}[task]
+    return {
+        REGRESSION: "r2",
+        CLASSIFICATION: "accuracy",
+        FORECAST: "mase",
+        TRADING: "sharpe_ratio",
+    }[task]
 
 
 def find_metric(name: str, task: str | None = None) -> Metric:

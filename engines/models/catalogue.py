@@ -11,6 +11,7 @@ from engines.models.advanced import declare as advanced_declare
 from engines.models.automl import declare as automl_declare
 from engines.models.ensemble import declare as ensemble_declare
 from engines.models.pytorch import declare as pytorch_declare
+from engines.models.rl_agents import declare as rl_agents_declare
 from engines.models.sklearn import declare as sklearn_declare
 from engines.models.spec import FAMILIES, ModelSpec
 
@@ -19,6 +20,7 @@ _DECLARED = (
     *ensemble_declare.MODELS,
     *pytorch_declare.MODELS,
     *advanced_declare.MODELS,
+    *rl_agents_declare.MODELS,
     *automl_declare.MODELS,
 )
 

@@ -14,10 +14,10 @@ from engines.search.space import Choice, Space
 FAMILIES = ("sklearn", "ensemble", "pytorch", "advanced", "rl_agents", "automl")
 """The branches of the model tree, in its order."""
 
-Task: TypeAlias = Literal["regression", "classification"]
+Task: TypeAlias = Literal["regression", "classification", "trading"]
 
 FORECAST = "forecast"
-TASKS: tuple[str, ...] = ("regression", "classification", FORECAST)
+TASKS: tuple[str, ...] = ("regression", "classification", FORECAST, "trading")
 """What may be asked for. A forecast is a regression of the values to come, see `Form.with_past`."""
 
 TARGET_AS = "target_as"

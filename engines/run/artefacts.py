@@ -24,7 +24,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -127,7 +127,7 @@ class Artefacts:
         stored with 24 bits. The models are None, with the reason, if they were not kept, are
         damaged, or were pickled under other versions: then they must be fitted again.
         """
-        folder = self._folder(study_id, number)
+        folder = self.folder(study_id, number)
         return read_trial(folder, study_id, number, with_models=with_models)
 
     def keep(
@@ -135,19 +135,21 @@ class Artefacts:
         study_id: int,
         number: int,
         value: float,
-        models: Sequence[Any],
+        models: Sequence[Any] | None,
         folds: Sequence[FoldPredictions],
         *,
         maximize: bool,
         seconds: float | None = None,
         rows: tuple[int, int] | None = None,
         facts: Mapping[str, Any] | None = None,
+        more: Callable[[Path], None] | None = None,
     ) -> Outcome:
         """Keep a trial, whole or not at all, then remove what is no longer to be kept.
 
-        models: picklable predictors, one a fold. folds: their validation rows and predictions.
-        facts: anything that JSON takes. Without room, or with models that are too large or can't
-        be pickled, less is kept and the outcome says why; that is no error of the trial.
+        models: picklable predictors, one a fold, or None. folds: their validation rows and
+        predictions. facts: anything that JSON takes. more: writes what else belongs into the
+        folder. Without room, or with models that are too large or can't be pickled, less is kept
+        and the outcome says why; that is no error of the trial.
         Raises ValueError for a value or predictions that are not finite, or don't fit their rows.
         """
         if not math.isfinite(value):
@@ -161,8 +163,10 @@ class Artefacts:
         }
         try:
             with _partial_folder(self.root / str(study_id), number) as partial:
+                if more is not None:
+                    more(partial)
                 why = write_trial(partial, models, folds, self.most_model_bytes, **about)
-                _publish(partial, self._folder(study_id, number))
+                _publish(partial, self.folder(study_id, number))
         except OSError as error:
             reason = f"not kept: {error.strerror or one_line(error)}"
             return Outcome("nothing", reason, tuple(self._tidy()))
@@ -179,7 +183,8 @@ class Artefacts:
         gone = sum(entry.bytes for entry in self.entries(study_id))
         return gone if _remove(self.root / str(study_id)) else 0
 
-    def _folder(self, study_id: int, number: int) -> Path:
+    def folder(self, study_id: int, number: int) -> Path:
+        """Where a trial is kept, if it is."""
         return self.root / str(int(study_id)) / str(int(number))
 
     # -- what is to go ---------------------------------------------------------------------
@@ -217,13 +222,13 @@ class Artefacts:
         for entry in sorted(bests, key=lambda e: (-e.bytes, e.study_id)):
             if total <= self.most_bytes:
                 return
-            freed = drop_models(self._folder(entry.study_id, entry.number))
+            freed = drop_models(self.folder(entry.study_id, entry.number))
             total -= freed
             if freed:
                 yield Evicted(entry.study_id, entry.number, freed, "models", why)
 
     def _evict(self, entry: Entry, why: str) -> Iterator[Evicted]:
-        if _remove(self._folder(entry.study_id, entry.number)):
+        if _remove(self.folder(entry.study_id, entry.number)):
             yield Evicted(entry.study_id, entry.number, entry.bytes, "trial", why)
 
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 SAVE_EVERY_S = 2.0
 """Between two saves of the same training; a longer epoch is saved at its end."""
 
+SAVING = 0.05
+"""At most this part of the time goes into saving: what is large is saved less often."""
+
 
 class TrialKeeper:
     """The checkpoint of one trial of a declared model; nothing is written before it has to be."""
@@ -36,6 +39,7 @@ class TrialKeeper:
         self._checkpoint: Checkpoint | None = None
         self._unsaved: dict[int, FoldOutcome] = {}
         self._saved_at = time.monotonic()
+        self._save_took = 0.0
 
     def outcome(self, index: int) -> FoldOutcome | None:
         """What an earlier process made of a fold, if it finished that one."""
@@ -59,12 +63,15 @@ class TrialKeeper:
     @property
     def is_due(self) -> bool:
         """Whether the last save is long ago."""
-        return time.monotonic() - self._saved_at >= SAVE_EVERY_S
+        pause = max(SAVE_EVERY_S, self._save_took / SAVING)
+        return time.monotonic() - self._saved_at >= pause
 
-    def save(self, index: int, round_: int, state: bytes) -> None:
+    def save(self, index: int, round_: int, pack: Callable[[], bytes]) -> None:
         """Keep the state of a training behind one of its epochs, and the folds before it."""
-        self._write(f"training-{index}", state)
+        begun = time.monotonic()
+        self._write(f"training-{index}", pack())
         self._save(index * self._steps + round_)
+        self._save_took = time.monotonic() - begun
 
     @property
     def _place(self) -> Checkpoint:
@@ -104,7 +111,7 @@ class FoldSaver:
         """Save if it is time to, or if an order waits; then that interrupts the trial."""
         asked = self._keeper.is_to_stop()
         if asked or self._keeper.is_due:
-            self._keeper.save(self._index, round_, pack())
+            self._keeper.save(self._index, round_, pack)
         if asked:
             raise TrialInterrupted
 

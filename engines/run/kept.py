@@ -98,7 +98,7 @@ class Kept:
 
 def write_trial(
     folder: Path,
-    models: Sequence[Any],
+    models: Sequence[Any] | None,
     folds: Sequence[FoldPredictions],
     most_model_bytes: int,
     **about: Any,
@@ -111,7 +111,9 @@ def write_trial(
     files: dict[str, Any] = {}
     with _sealing(folder / PREDICTIONS, files) as file:
         _write_predictions(file, folds)
-    why = _write_models(folder / MODELS, models, files, most_model_bytes)
+    why = "there are none" if models is None else None
+    if models is not None:
+        why = _write_models(folder / MODELS, models, files, most_model_bytes)
     record = {
         **about,
         "layout": LAYOUT,
@@ -205,7 +207,7 @@ def _create(path: Path) -> IO[bytes]:
 def read_entry(folder: Path, study_id: int, number: int) -> Entry:
     """What the small record tells. Raises one of DAMAGE."""
     record = _read_record(folder)
-    sizes = {name: _size(folder / name) for name in (MODELS, PREDICTIONS, RECORD)}
+    files = [path for path in folder.rglob("*") if not path.is_dir()]
     rows = record["rows"]
     entry = Entry(
         study_id=study_id,
@@ -215,8 +217,8 @@ def read_entry(folder: Path, study_id: int, number: int) -> Entry:
         seconds=record["seconds"],
         rows=None if rows is None else (int(rows[0]), int(rows[1])),
         kept_at=float(record["kept_at"]),
-        bytes=sum(size or 0 for size in sizes.values()),
-        has_models=sizes[MODELS] is not None,
+        bytes=sum(_size(path) or 0 for path in files),
+        has_models=_size(folder / MODELS) is not None,
         facts=record["facts"],
     )
     if not math.isfinite(entry.value):

@@ -39,6 +39,8 @@ Floats = npt.NDArray[np.float64]
 Predictor = Callable[[Rows], Floats]
 """Rows of the experiment, by number, to what is predicted for them."""
 
+Opener = Callable[[Context, Job, BestTrial], HeldOut]
+
 
 def score_baselines(context: Context) -> None:
     """Score the rules that learn next to nothing, unless another worker has."""
@@ -59,8 +61,11 @@ def score_baselines(context: Context) -> None:
     database.write(lambda c: add_baselines(c, rows))
 
 
-def close(context: Context, job: Job) -> None:
-    """Settle the end of a study: open the held-out part for its best trial, once."""
+def close(context: Context, job: Job, opened: Opener | None = None) -> None:
+    """Settle the end of a study: open the held-out part for its best trial, once.
+
+    opened: what opens it, if it is not a predictor of rows that is scored there.
+    """
     best = best_trials(context.storage, job.study_id)
     if not best:
         why = last_failure(context.storage, job.study_id)
@@ -69,7 +74,7 @@ def close(context: Context, job: Job) -> None:
         note = "an objective of your own has no held-out part"
         found = HeldOut(None, best[0].number, note)
     else:
-        found = _open_held_out(context, job, best[0])
+        found = (opened or _open_held_out)(context, job, best[0])
     close_study(context.storage, job.study_id, context.worker_id, found)
 
 

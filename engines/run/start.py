@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from engines.data.scoring import default_metric, find_metric
+from engines.data.scoring import TRADING, default_metric, find_metric
 from engines.errors import BadInput, PackageMissing, StoreUnavailable
 from engines.models import catalogue
 from engines.models.spec import TASKS, Facts, Form, ModelSpec, is_installed
@@ -29,6 +29,7 @@ from engines.study.store import open_storage
 if TYPE_CHECKING:
     # pandas comes with it, which only an experiment with data has to wait for.
     from engines.data.datasets import Dataset
+    from engines.data.splits import Split
 
 DEFAULT_SEED = 42
 DEFAULT_TRIALS = 20
@@ -43,7 +44,7 @@ class Request:
     are trained, cpu or cuda; without a word, on the GPU where there is one. time_s, trial_time_s:
     seconds. trial_memory_mib: MiB. trials: finished trials a study. pruner: without a word,
     racing for declared models and none for objectives. tell: called with a line about what takes
-    memory or time before it begins.
+    memory or time before it begins. costs, episodes: of agents, see `engines.data.terms`.
     """
 
     selectors: tuple[str, ...]
@@ -68,6 +69,8 @@ class Request:
     min_improvement: float | None = None
     trial_time_s: float | None = None
     trial_memory_mib: float | None = None
+    costs: Mapping[str, float | None] = field(default_factory=dict)
+    episodes: int | None = None
     tell: Callable[[str], None] | None = None
 
 
@@ -96,6 +99,10 @@ def _plan(request: Request, dataset: Dataset | None) -> ExperimentPlan:
     if any(objective.is_objective(word) for word in request.selectors):
         return _custom_plan(request)
     specs = catalogue.select(request.selectors)
+    if request.task == TRADING or (
+        request.task is None and all(TRADING in spec.forms for spec in specs)
+    ):
+        return _market_plan(request, specs, dataset)
     if request.data is None and dataset is None:
         raise BadInput(
             "Which data? Name a file or a bundled set with --data; see `hyperion-tui data list`."
@@ -203,7 +210,6 @@ def _data_plan(request: Request, specs: list[ModelSpec], dataset: Dataset | None
     from engines.data.facts import check_metric, data_facts
     from engines.data.memory import Room
     from engines.data.past import Asked
-    from engines.data.snapshot import write_snapshot
     from engines.data.splits import split_dataset
 
     asked = Asked(request.task, request.horizon, request.past_target)
@@ -219,7 +225,6 @@ def _data_plan(request: Request, specs: list[ModelSpec], dataset: Dataset | None
             sample_rows=request.sample,
             room=Room(int(free_memory_mib() * 2**20), request.tell),
         )
-    columns = len(dataset.features)
     dataset = asked.of(dataset)
     metric = find_metric(request.metric or default_metric(dataset.task), dataset.task)
     common = _common(request)
@@ -229,22 +234,9 @@ def _data_plan(request: Request, specs: list[ModelSpec], dataset: Dataset | None
     specs, left_out = _usable(request, specs, dataset.task, facts)
     past = {} if dataset.past is None else dataset.past.describe(dataset.task)
     mark = None if dataset.path is None else mark_of(dataset.path)
-    plan = DatasetPlan(
-        sha256=dataset.sha256,
-        name=_as_text(dataset.name),
-        path=None if dataset.path is None else _as_text(dataset.path),
-        rows=dataset.rows,
-        columns=columns,
-        target=dataset.target,
-        time_column=dataset.time_column,
-        group_column=dataset.group_column,
-        classes=dataset.classes,
-        notices=dataset.notices,
-        write=partial(write_snapshot, dataset=dataset, split=split),
-    )
     return ExperimentPlan(
         task=dataset.task,
-        dataset=plan,
+        dataset=_dataset_plan(dataset, split),
         objective=None,
         metric=metric.name,
         maximize=metric.maximize,
@@ -257,6 +249,50 @@ def _data_plan(request: Request, specs: list[ModelSpec], dataset: Dataset | None
         facts={**facts, **_kept(file=mark, device=request.device)},
         left_out=left_out,
         **common,
+    )
+
+
+def _dataset_plan(dataset: Dataset, split: Split) -> DatasetPlan:
+    from engines.data.snapshot import write_snapshot
+
+    return DatasetPlan(
+        sha256=dataset.sha256,
+        name=_as_text(dataset.name),
+        path=None if dataset.path is None else _as_text(dataset.path),
+        rows=dataset.rows,
+        columns=len(dataset.features) if dataset.past is None else dataset.past.base - 1,
+        target=dataset.target,
+        time_column=dataset.time_column,
+        group_column=dataset.group_column,
+        classes=dataset.classes,
+        notices=dataset.notices,
+        write=partial(write_snapshot, dataset=dataset, split=split),
+    )
+
+
+def _market_plan(
+    request: Request, specs: list[ModelSpec], dataset: Dataset | None
+) -> ExperimentPlan:
+    """Agents: bars in the place of a table, and terms of trading beside the split."""
+    from engines.data.changes import mark_of
+    from engines.run.bars import prepare
+
+    made = prepare(request, dataset)
+    specs, left_out = _usable(request, specs, TRADING, made.facts)
+    mark = None if made.data.path is None else mark_of(made.data.path)
+    return ExperimentPlan(
+        task=TRADING,
+        dataset=_dataset_plan(made.data, made.split),
+        objective=None,
+        metric=made.metric.name,
+        maximize=made.metric.maximize,
+        split=made.described,
+        studies=tuple(_study_plan(request, spec.form(TRADING), spec, made.facts) for spec in specs),
+        pruner=request.pruner or "median",
+        facts={**made.facts, **_kept(file=mark, device=request.device)},
+        # `all` means all agents here: what only predicts is not missed.
+        left_out={n: why for n, why in left_out.items() if catalogue.find(n).does(TRADING)},
+        **_common(request),
     )
 
 
@@ -301,7 +337,7 @@ def _study_plan(request: Request, form: Form, spec: ModelSpec, facts: Facts) -> 
             portfolio.append(clipped)
             weights.append(weight)
     columns = facts["wide_columns"] - (facts["lag_columns"] if form.windows else 0)
-    fits = 1 if form.joint else max(1, facts["horizon"])
+    fits = 1 if form.joint else max(1, facts.get("horizon", 0))
     there = facts["train_rows"]
     used = min(there, form.most_rows or there)
     plan = {

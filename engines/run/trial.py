@@ -26,7 +26,7 @@ from engines.models.learner import OutOfTime
 from engines.run import checkpoints
 from engines.run.interrupted import TrialKeeper
 from engines.run.process import frozen_s, peak_memory_mib
-from engines.search.pruner import make_pruner
+from engines.search.pruner import WARMUP, make_pruner
 from engines.search.racing import is_behind
 from engines.search.sampler import make_sampler
 from engines.search.seeds import derive, params_hash
@@ -74,7 +74,13 @@ class StudyHandle:
     """What a worker keeps of a study between its trials: sampler, pruner, and the study's seed."""
 
     def __init__(
-        self, storage: HyperionStorage, job: Job, seed: int, sampler: str, pruner: str
+        self,
+        storage: HyperionStorage,
+        job: Job,
+        seed: int,
+        sampler: str,
+        pruner: str,
+        warm_up: int = WARMUP,
     ) -> None:
         self.name = job.study_name
         self.study_id = job.study_id
@@ -82,7 +88,7 @@ class StudyHandle:
         self.space = Space.from_json(job.space) if job.space is not None else None
         self.sampler = make_sampler(sampler, self.seed, self.space)
         self._storage = storage
-        self._pruner = make_pruner(pruner)
+        self._pruner = make_pruner(pruner, warm_up)
         self.pruner = pruner
 
     def study(self) -> optuna.Study:
@@ -107,6 +113,7 @@ class Attempt:
     seed: int | None = None
     served_from: int | None = None
     metrics: dict[str, Any] | None = None
+    returns: tuple[int, bytes] | None = None
 
 
 class _Reporter(Protocol):
@@ -119,8 +126,13 @@ def run_model_trial(
     job: Job,
     evaluator: Evaluator,
     keep: Keeper,
+    *,
+    by_steps: bool = False,
 ) -> TrialState:
-    """Run a claimed trial of a declared model to its end; returns the state it ended in."""
+    """Run a claimed trial of a declared model to its end; returns the state it ended in.
+
+    by_steps: it has no folds to compare, but reports how it stands after so many steps.
+    """
     space = handle.space
     assert space is not None
 
@@ -138,12 +150,17 @@ def run_model_trial(
             attempt.served_from, value = same
             return value
         keeper = TrialKeeper(storage, trial, STEPS_PER_FOLD)
-        evaluation = evaluator(params, attempt.seed, _listener(handle, trial), keeper)
+        listen = _reporter(trial) if by_steps else _listener(handle, trial)
+        evaluation = evaluator(params, attempt.seed, listen, keeper)
         try:
-            _score_folds(storage, handle, trial, evaluation)
+            if by_steps:
+                list(evaluation.scores())
+            else:
+                _score_folds(storage, handle, trial, evaluation)
             value = evaluation.value
         finally:
             attempt.metrics = evaluation.metrics
+            attempt.returns = getattr(evaluation, "returns", None)
         keep(trial.number, value, evaluation)
         return value
 
@@ -155,6 +172,10 @@ def _listener(handle: StudyHandle, trial: optuna.Trial) -> Listener | None:
     if handle.pruner not in ("median", "halving"):
         return None
 
+    return _reporter(trial)
+
+
+def _reporter(trial: optuna.Trial) -> Listener:
     def listen(fold: int, round_: int, value: float) -> None:
         trial.report(value, step=fold * STEPS_PER_FOLD + round_)
         if trial.should_prune():
@@ -293,6 +314,7 @@ def _ending(attempt: Attempt, error: BaseException | None) -> Ending:
         error_message=None if error is None else _message(error),
         error_traceback=None if error is None else _tail(error),
         served_from=attempt.served_from,
+        returns=attempt.returns,
     )
 
 

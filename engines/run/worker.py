@@ -18,6 +18,7 @@ from typing import Any, cast
 
 import optuna
 
+from engines.data.scoring import TRADING
 from engines.errors import StoreUnavailable
 from engines.models import catalogue
 from engines.run import automl, objective, settle
@@ -31,6 +32,7 @@ from engines.run.trial import (
     run_custom_trial,
     run_model_trial,
 )
+from engines.search.pruner import WARMUP
 from engines.study.claims import Job, claim
 from engines.study.endings import add_note
 from engines.study.location import locate
@@ -55,10 +57,22 @@ class Worker:
         self.handles: dict[int, StudyHandle] = {}
         self.loaded_families: set[str] = set()
         self._objective: Any = None
+        self._agents: Any = None
+
+    @property
+    def agents(self) -> Any:
+        """What works on trading agents; None for any other task. It loads pandas and numba."""
+        if self._agents is None and self.experiment.task == TRADING:
+            from engines.run.agents import Agents
+
+            self._agents = Agents(self.context)
+        return self._agents
 
     def begin(self) -> None:
         """Do what comes before the first trial: its time is counted from the first claim."""
-        if self.experiment.objective is None:
+        if self.agents is not None:
+            self.agents.score_baselines()
+        elif self.experiment.objective is None:
             settle.score_baselines(self.context)
             _ = self.context.trainer
 
@@ -93,16 +107,20 @@ class Worker:
 
     def do(self, job: Job) -> None:
         """Do a claimed job to its end. A trial that was given to somebody else is let go."""
+        agents = self.agents
         if job.kind == "ensemble":
-            settle.make_ensemble(self.context)
+            settle.make_ensemble(self.context) if agents is None else agents.finish()
             return
         if job.kind == "closing":
-            settle.close(self.context, job)
+            settle.close(self.context, job, agents and agents.open_held_out)
             return
         handle = self.handle(job)
         try:
             if self.experiment.objective is not None:
                 run_custom_trial(self.storage, handle, job, self.load_objective)
+            elif agents is not None:
+                keep, evaluator = partial(agents.keep, job), agents.evaluator(job)
+                run_model_trial(self.storage, handle, job, evaluator, keep, by_steps=True)
             else:
                 evaluator = self.evaluator(job)
                 if automl.chooses_itself(job.model):
@@ -115,7 +133,8 @@ class Worker:
         """The study's sampler and seed, made once."""
         if job.study_id not in self.handles:
             row = self.experiment
-            handle = StudyHandle(self.storage, job, row.seed, row.sampler, row.pruner)
+            warm_up = WARMUP if self.agents is None else self.agents.terms.warm_up
+            handle = StudyHandle(self.storage, job, row.seed, row.sampler, row.pruner, warm_up)
             if row.objective is None and automl.chooses_itself(job.model):
                 handle.sampler = cast(Any, automl.sampler(self.context, handle.seed))
             self.handles[job.study_id] = handle

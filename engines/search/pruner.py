@@ -19,7 +19,7 @@ WARMUP = 100_000
 """Steps of a fold: see `make_pruner`."""
 
 
-def make_pruner(name: str) -> BasePruner:
+def make_pruner(name: str, warm_up: int = WARMUP) -> BasePruner:
     """The pruner of a study, for `optuna.Study`.
 
     median and halving are told of rounds of boosting and of folds: a report after round r of fold
@@ -29,15 +29,17 @@ def make_pruner(name: str) -> BasePruner:
     5 trials. Successive halving counts steps as the resource, from one fold on, in powers of 2.
     wilcoxon is told of folds only: the step is the fold and the value its own score, which the
     signed-rank test pairs with the best trial's.
+    Agents have no folds: they report the mean score of their seeds after so many steps, to all of
+    these, and warm_up is the number of steps that median rests and that halving begins with.
     racing is ours (`engines.search.racing`) and asks nothing of Optuna: no pruner, like none.
     Raises ValueError for a name that is not in `PRUNERS`.
     """
     if name in ("none", "racing"):
         return NopPruner()
     if name == "median":
-        return MedianPruner(n_startup_trials=5, n_warmup_steps=WARMUP)
+        return MedianPruner(n_startup_trials=5, n_warmup_steps=warm_up)
     if name == "halving":
-        return SuccessiveHalvingPruner(min_resource=WARMUP, reduction_factor=2)
+        return SuccessiveHalvingPruner(min_resource=warm_up, reduction_factor=2)
     if name == "wilcoxon":
         with warnings.catch_warnings():  # that it is experimental
             warnings.simplefilter("ignore", ExperimentalWarning)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
+import sys
+from array import array
 from typing import Any
 
 from engines.study.records import (
@@ -100,6 +102,7 @@ def evidence_of(stored: str | None) -> Evidence | None:
         held_out_interval=tuple(held_out) if held_out else None,
         baseline=found.get("baseline"),
         p=found.get("p_beats_baseline"),
+        trading=found.get("trading"),
     )
 
 
@@ -184,3 +187,12 @@ def distribution(distribution_json: str) -> tuple[str, list[Any] | None]:
     """Its name, and the choices of a categorical one. Thousands of rows repeat a few of them."""
     distribution = json.loads(distribution_json)
     return distribution["name"], distribution["attributes"].get("choices")
+
+
+def returns_of(seeds: int, content: bytes) -> list[array[float]]:
+    """The returns of each seed, as `engines.study.returns` keeps them; NumPy is not needed."""
+    values = array("f", content)
+    if sys.byteorder == "big":
+        values.byteswap()
+    bars = len(values) // seeds
+    return [values[at * bars : (at + 1) * bars] for at in range(seeds)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -242,8 +243,10 @@ def closed_studies(storage: HyperionStorage, experiment_id: int) -> list[tuple[i
     )
 
 
-def best_baseline(storage: HyperionStorage, experiment_id: int) -> str | None:
-    """The baseline with the best selection score, or None."""
+def best_baseline(
+    storage: HyperionStorage, experiment_id: int, among: Collection[str] | None = None
+) -> str | None:
+    """The baseline with the best selection score, or None. among: only one of these names."""
 
     def work(connection: Connection) -> str | None:
         rows = connection.execute(
@@ -255,7 +258,8 @@ def best_baseline(storage: HyperionStorage, experiment_id: int) -> str | None:
             {"id": experiment_id},
         ).all()
         sign = -1.0 if rows and rows[0].direction == "maximize" else 1.0
-        best = min(rows, key=lambda row: sign * row.selection_score, default=None)
+        known = [row for row in rows if among is None or row.name in among]
+        best = min(known, key=lambda row: sign * row.selection_score, default=None)
         return None if best is None else str(best.name)
 
     return storage.database.read(work)

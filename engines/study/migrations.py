@@ -67,10 +67,22 @@ def _add_catalogue(connection: Connection) -> None:
         connection.execute(text(statement))
 
 
+def _add_returns(connection: Connection) -> None:
+    kind = "BLOB" if connection.dialect.name == "sqlite" else "BYTEA"
+    connection.execute(
+        text(
+            "CREATE TABLE hx_returns (experiment_id INTEGER NOT NULL, trial_id INTEGER NOT NULL, "
+            f"seeds INTEGER NOT NULL, content {kind} NOT NULL, "
+            "PRIMARY KEY (experiment_id, trial_id))"
+        )
+    )
+
+
 STEPS: tuple[Step, ...] = (
     Step(1, "first tables", _create_first_tables),
     Step(2, "freezing, memory kills, flags, and what suggestions saw", _add_supervision),
     Step(3, "tasks, groups, plans, evidence and ensembles", _add_catalogue),
+    Step(4, "returns of agents", _add_returns),
 )
 
 

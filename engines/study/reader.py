@@ -11,12 +11,20 @@ import difflib
 import fnmatch
 import json
 import math
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from engines.errors import BadInput, StoreOutdated, StoreUnavailable
-from engines.study.decoding import ensemble_of, experiment_of, external, study_of, trial_of
+from engines.study.decoding import (
+    ensemble_of,
+    experiment_of,
+    external,
+    returns_of,
+    study_of,
+    trial_of,
+)
 from engines.study.location import Location
 from engines.study.locks import is_waiting_for_space, runners
 from engines.study.outlook import FROZEN
@@ -373,6 +381,18 @@ class Reader:
             same_cause=same[0][0] if row["state"] == "FAIL" else 0,
         )
 
+    def returns(self, experiment_id: int, trial_id: int) -> list[array[float]]:
+        """What a trial of an agent earned on the validation bars, a seed after the other.
+
+        The median seed is the first. trial_id: `records.BUY_AND_HOLD` for that. Nothing for a
+        trial that has none.
+        """
+        found = self._ask(
+            "SELECT seeds, content FROM hx_returns WHERE experiment_id = ? AND trial_id = ?",
+            (experiment_id, trial_id),
+        )
+        return returns_of(found[0]["seeds"], bytes(found[0]["content"])) if found else []
+
     def attributes(self, study_id: int) -> dict[int, dict[str, Any]]:
         """What Optuna and objectives noted about trials, by trial id and Optuna's column name."""
         found: dict[int, dict[str, Any]] = defaultdict(dict)
@@ -503,7 +523,7 @@ def _fill(trial: dict[str, Any] | None, table: str, key: Any, value: Any, kind: 
 
 NO_SPACE = "the disk is full: it goes on by itself when there is space"
 
-KNOWN_SCHEMA = 3
+KNOWN_SCHEMA = 4
 """The newest step of `migrations.STEPS`, repeated here because that module needs SQLAlchemy."""
 
 

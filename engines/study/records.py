@@ -8,6 +8,9 @@ from typing import Any
 
 from engines.study.states import FINAL, Counts
 
+BUY_AND_HOLD = 0
+"""Stands for a trial's id where returns are asked for: always the largest long position."""
+
 
 @dataclass(frozen=True, slots=True)
 class Best:
@@ -23,13 +26,14 @@ class Evidence:
     """How sure the scores of a predictor are. See `engines.run.settle` for how they came to be.
 
     Intervals are 95 % each. p: the probability of such a lead over `baseline` on the held-out
-    rows by luck alone.
+    rows by luck alone. trading: of an agent, see `engines.run.agents`.
     """
 
     selection_interval: tuple[float, float] | None = None
     held_out_interval: tuple[float, float] | None = None
     baseline: str | None = None
     p: float | None = None
+    trading: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,7 +131,8 @@ def _drawn_rows(split: Mapping[str, Any]) -> float:
 
 
 def _predictor_s(study: Scored, split: Mapping[str, Any]) -> float:
-    if not split["ordered"]:
+    # Agents, whose split tells their steps, are kept and not trained again.
+    if not split["ordered"] or "steps" in split:
         return LOADED * study.seconds
     growth = 1.0 if study.capped else WINDOWS if split["folds"] > 1 else HOLDOUT
     return float(study.seconds / split["folds"] * growth)

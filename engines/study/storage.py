@@ -39,7 +39,7 @@ from sqlalchemy.exc import IntegrityError
 
 from engines.clock import utc_now
 from engines.errors import HyperionError
-from engines.study import study_rows, trial_rows
+from engines.study import returns, study_rows, trial_rows
 from engines.study.database import Database
 from engines.study.events import trial_ended
 from engines.study.frozen import distribution_of, trials_by_id
@@ -67,6 +67,7 @@ class Ending:
 
     duration_s: seconds of training and scoring. peak_memory_mib: of the worker so far.
     served_from: number of the trial whose score was reused instead of training again.
+    returns: of an agent, (seeds, float32 bytes), see `engines.study.returns`.
     """
 
     duration_s: float | None = None
@@ -78,10 +79,11 @@ class Ending:
     error_message: str | None = None
     error_traceback: str | None = None
     served_from: int | None = None
+    returns: tuple[int, bytes] | None = None
 
     def columns(self) -> dict[str, Any]:
         """The columns of our row that this fills; what is unknown keeps what it had."""
-        known = {name: getattr(self, name) for name in Ending.__slots__}
+        known = {name: getattr(self, name) for name in Ending.__slots__ if name != "returns"}
         if self.metrics is not None:
             known["metrics"] = json.dumps(self.metrics)
         return {name: value for name, value in known.items() if value is not None}
@@ -327,6 +329,8 @@ class HyperionStorage(BaseStorage):
                 trial_rows.update_own_row(connection, trial_id, None, columns)
             trial_rows.write_notes(connection, trial_id, notes)
             trial_rows.write_values(connection, trial_id, values or ())
+            if facts.experiment_id is not None and ending.returns is not None:
+                returns.keep(connection, facts.experiment_id, trial_id, *ending.returns)
             if facts.experiment_id is not None:
                 event = trial_ended(state.name, score, ending.duration_s, ending)
                 study_rows.add_event(connection, facts.experiment_id, study_id, number, at, **event)

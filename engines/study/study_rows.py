@@ -180,6 +180,16 @@ def add_baselines(connection: Connection, baselines: Sequence[Mapping[str, Any]]
     )
 
 
+def replace_baselines(connection: Connection, baselines: Sequence[Mapping[str, Any]]) -> None:
+    """Rows of `hx_baseline` by column, in the place of those of the same names."""
+    for row in baselines:
+        connection.execute(
+            sql("DELETE FROM hx_baseline WHERE experiment_id = :experiment_id AND name = :name"),
+            {"experiment_id": row["experiment_id"], "name": row["name"]},
+        )
+    add_baselines(connection, baselines)
+
+
 def add_event(
     connection: Connection,
     experiment_id: int,

@@ -12,7 +12,16 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, Index, MetaData, UniqueConstraint, false, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Index,
+    LargeBinary,
+    MetaData,
+    UniqueConstraint,
+    false,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 QUEUED: dict[str, Any] = {f"{d}_where": text("state = 'WAITING'") for d in ("sqlite", "postgresql")}
@@ -214,6 +223,21 @@ class RunnerRow(HyperionTable):
     started_at: Mapped[str]
     ended_at: Mapped[str | None]
     end_reason: Mapped[str | None]
+
+
+class ReturnsRow(HyperionTable):
+    """What a trial of an agent earned on each validation bar; see `engines.study.returns`.
+
+    trial_id: 0 is buying and holding on the same bars. content: float32, little-endian, `seeds`
+    rows one after another.
+    """
+
+    __tablename__ = "hx_returns"
+
+    experiment_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    trial_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    seeds: Mapped[int]
+    content: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class BaselineRow(HyperionTable):

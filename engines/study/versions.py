@@ -8,6 +8,7 @@ from importlib import metadata
 LIBRARIES = (
     *("optuna", "scikit-learn", "numpy", "scipy"),
     *("xgboost-cpu", "xgboost", "lightgbm", "catboost"),
+    *("torch", "stable-baselines3", "numba"),
 )
 
 

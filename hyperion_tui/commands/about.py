@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engines.data.scoring import CLASSIFICATION, REGRESSION
 from engines.errors import HyperionError
 from engines.models import catalogue
 from engines.models.spec import TASKS, ModelSpec, is_installed
@@ -22,6 +23,7 @@ from engines.study.location import Location
 from engines.study.reader import Reader
 from engines.study.sqlite import connect_to_read
 from hyperion_tui import text, words
+from hyperion_tui.commands import agents
 from hyperion_tui.output import print_json, print_table, talk
 
 if TYPE_CHECKING:
@@ -52,7 +54,8 @@ def capabilities(arguments: argparse.Namespace, _: Location) -> int:
     rows = []
     for family, members in catalogue.families().items():
         here = sum(spec.reason_missing is None for spec in members)
-        tasks = (f"{task} {sum(spec.does(task) for spec in members)}" for task in TASKS)
+        counts = {task: sum(spec.does(task) for spec in members) for task in TASKS}
+        tasks = (f"{task} {count}" for task, count in counts.items() if count)
         rows.append([family, f"{here}/{len(members)}", ", ".join(tasks)])
     print_table(["family", "status", "tasks"], rows)
     print()
@@ -67,9 +70,9 @@ def capabilities(arguments: argparse.Namespace, _: Location) -> int:
 
 
 def _tasks(spec: ModelSpec) -> str:
-    """`all`, where a model does all tasks, or those that it does."""
+    """What a model does, `tables` for all that is learned from one."""
     does = [task for task in TASKS if spec.does(task)]
-    return "all" if len(does) == len(TASKS) else ", ".join(does)
+    return "tables" if {REGRESSION, CLASSIFICATION} <= set(does) else ", ".join(does)
 
 
 def data_list(arguments: argparse.Namespace, _: Location) -> int:
@@ -146,7 +149,9 @@ def data_check(arguments: argparse.Namespace, _: Location) -> int:
     for finding in found:
         where = f"{finding.where}: " if finding.where else ""
         print(text.clean(f"{finding.severity:7} {where}{finding.text}"))
-    for line in words.left_out(unfit):
+    if arguments.task == agents.TRADING:
+        print("models  rl_agents; what predicts a column does not trade")
+    for line in words.left_out(unfit) if arguments.task != agents.TRADING else ():
         print(text.clean(f"models  {line}"))
     return 0 if ok else 2
 
@@ -157,6 +162,8 @@ def _unfit_models(dataset: Dataset, seed: int, metric: str | None) -> dict[str, 
     from engines.data.scoring import find_metric
     from engines.data.splits import split_dataset
 
+    if dataset.task == agents.TRADING:
+        return agents.unfit_models(dataset, metric)
     split = split_dataset(dataset, seed)
     if metric is not None:
         check_metric(find_metric(metric, dataset.task), dataset, split)

@@ -18,6 +18,7 @@ from hyperion_tui.output import print_json, print_table, talk
 if TYPE_CHECKING:
     import pandas as pd
 
+    from engines.models.rl_agents.policy import AgentPolicy
     from simulator.bars import Bars, Floats
     from simulator.episode import Episode
     from simulator.market import Market
@@ -37,7 +38,7 @@ KNOWS_TOO_MUCH = 0.8
 """Share of bars whose next move a policy may foretell before we ask where it has that from."""
 
 
-def backtest(arguments: argparse.Namespace, _: Location) -> int:
+def backtest(arguments: argparse.Namespace, location: Location) -> int:
     """`backtest`: metrics and baselines as a table or JSON; trade log and equity curve as files."""
     _check_targets(arguments)
     if importlib.util.find_spec("numba") is None:
@@ -46,8 +47,9 @@ def backtest(arguments: argparse.Namespace, _: Location) -> int:
 
     try:
         bars = _bars(arguments)
-        market = _market(bars, arguments)
-        positions = _positions(arguments, market)
+        agent = _agent(arguments, bars, location)
+        market = _market(bars, arguments, sees=agent is not None)
+        positions = _positions(arguments, market) if agent is None else agent.positions(market)
         episodes = _run(arguments, market, positions)
     except PackageNeeded as error:
         raise PackageMissing(str(error)) from None
@@ -115,7 +117,19 @@ def _check_column(policy: str, frame: pd.DataFrame) -> None:
         )
 
 
-def _market(bars: Bars, arguments: argparse.Namespace) -> Market:
+def _agent(arguments: argparse.Namespace, bars: Bars, location: Location) -> AgentPolicy | None:
+    """The saved agent that is meant, or None for a baseline or a column of positions."""
+    from simulator.baselines import BASELINES
+
+    if arguments.policy in BASELINES or arguments.policy in bars.columns:
+        return None
+    from hyperion_tui.commands.saved import find_agent
+
+    return find_agent(arguments.policy, location)
+
+
+def _market(bars: Bars, arguments: argparse.Namespace, *, sees: bool) -> Market:
+    """sees: whether somebody looks at features of the bars; an agent sees the built-in ones."""
     from simulator.costs import Costs
     from simulator.market import build_market
     from simulator.risk import MaxDrawdown, Rule, StopLoss, TakeProfit
@@ -137,7 +151,11 @@ def _market(bars: Bars, arguments: argparse.Namespace) -> Market:
         fill=arguments.fill,
     )
     return build_market(
-        bars, costs=costs, rules=rules, features=[], max_position=arguments.max_position
+        bars,
+        costs=costs,
+        rules=rules,
+        features=None if sees else [],
+        max_position=arguments.max_position,
     )
 
 
@@ -152,7 +170,9 @@ def _positions(arguments: argparse.Namespace, market: Market) -> Floats:
         return bars.columns[policy]
     columns = f", or a column of numbers of the data: {', '.join(bars.columns)}"
     known = ", ".join(BASELINES) + (columns if bars.columns else "")
-    raise BadInput(f"no policy '{policy}'; there are {known}.")
+    raise BadInput(
+        f"no policy '{policy}'; there are {known}; or name a saved agent's folder or its study."
+    )
 
 
 def _run(arguments: argparse.Namespace, market: Market, positions: Floats) -> dict[str, Episode]:

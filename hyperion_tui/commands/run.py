@@ -21,10 +21,17 @@ from engines.study.reader import Reader
 from engines.study.records import Experiment, Study
 from engines.study.states import FINAL
 from hyperion_tui import options, text, words
+from hyperion_tui.commands import agents
 from hyperion_tui.output import print_json, print_table, talk
 
 POLL_S = 0.1
 INTERRUPTED = 130
+
+COSTS = (
+    *("fee", "slippage", "spread", "borrow_rate", "funding_rate"),
+    *("max_position", "bars_per_year"),
+)
+"""Options of trading agents."""
 
 
 def run(arguments: argparse.Namespace, location: Location) -> int:
@@ -55,6 +62,8 @@ def run(arguments: argparse.Namespace, location: Location) -> int:
         trial_time_s=arguments.trial_time,
         trial_memory_mib=arguments.trial_memory,
         sample=arguments.sample,
+        costs={name: getattr(arguments, name) for name in COSTS},
+        episodes=options.from_environment("TRADING_EPISODES", options.EPISODES),
         tell=talk,
     )
     for notice in adoption.notices(location):
@@ -92,7 +101,9 @@ def _or_environment(value, name, parse):
 def describe_start(experiment: Experiment) -> Iterator[str]:
     """What a person should know before the first score: data, split, budget."""
     data, split = experiment.dataset, experiment.split
-    if data is not None and split is not None:
+    if data is not None and experiment.task == agents.TRADING:
+        yield from agents.describe_start(experiment, data)
+    elif data is not None and split is not None:
         yield (
             f"{experiment.name}: {data.name}, {data.rows} rows x {data.columns} columns, "
             f"target {data.target}, metric {experiment.metric}, seed {experiment.seed}"
@@ -235,6 +246,16 @@ def print_result(
 
 def print_ranking(experiment: Experiment) -> None:
     """Studies from best to worst, the ensemble and baselines among them, and the verdict below."""
+    if experiment.task == agents.TRADING:
+        agents.print_ranking(experiment)
+    else:
+        _print_models(experiment)
+    print(text.clean(verdict(experiment)))
+    for line in words.remarks(experiment):
+        print(text.clean(line))
+
+
+def _print_models(experiment: Experiment) -> None:
     rows = [_study_row(study) for study in experiment.studies]
     ensemble = experiment.ensemble
     if ensemble is not None and ensemble.selection_score is not None:
@@ -250,9 +271,6 @@ def print_ranking(experiment: Experiment) -> None:
     rows.sort(key=lambda row: (row[1] is None, sign * (row[1] or 0.0)))
     headers = ["", "model", experiment.metric, "held-out", "95 %", "trials", "state", "time"]
     print_table(headers, [[rank, *row] for rank, row in zip(_ranks(rows), rows, strict=True)])
-    print(text.clean(verdict(experiment)))
-    for line in words.remarks(experiment):
-        print(text.clean(line))
 
 
 def _ranks(rows: Sequence[Sequence[Any]]) -> Iterator[str]:

@@ -23,6 +23,7 @@ from engines.study.location import Location
 from engines.study.reader import Reader
 from engines.study.records import Evidence, Experiment, Study
 from hyperion_tui import text, words
+from hyperion_tui.commands import agents
 from hyperion_tui.commands.run import describe_start, print_ranking, print_result
 from hyperion_tui.output import print_json, print_table, talk
 
@@ -120,6 +121,9 @@ def show(arguments: argparse.Namespace, location: Location) -> int:
 
 def print_certainty(experiment: Experiment) -> None:
     """How sure the scores are, for what the held-out part was opened for; nothing before that."""
+    if experiment.task == agents.TRADING:
+        agents.print_certainty(experiment)
+        return
     known: list[tuple[str, Evidence | None]] = [(s.model, s.evidence) for s in experiment.ranked]
     if experiment.ensemble is not None:
         known.insert(0, ("ensemble", experiment.ensemble.evidence))
@@ -323,7 +327,7 @@ def print_group(group: Group, params_of, *, only_changed: bool) -> None:
     print(text.clean(f"{group.question}"))
     params = [params_of(study) for _, study in group.rows]
     names = changed_parameters(params) if only_changed else []
-    rows = []
+    rows: list[list[Any]] = []
     for rank, ((_, study), own) in enumerate(zip(group.rows, params, strict=True), start=1):
         best = study.best
         scores: Scores = (best.selection_score, best.held_out_score) if best else (None, None)
@@ -351,6 +355,11 @@ def print_group(group: Group, params_of, *, only_changed: bool) -> None:
     capped = any(study.rows is not None for _, study in group.rows)
     headers = ["", "study", "state", "selection", "95 %", "held-out", "95 %", "gap", "p", "trials"]
     headers += ["time", "rows", *names]
+    deflated = agents.deflated([study for _, study in group.rows])
+    if deflated:
+        headers.append("DSR")
+        blank = [text.ABSENT] * (len(rows) - len(deflated))
+        rows = [[*row, one] for row, one in zip(rows, [*deflated, *blank], strict=True)]
     if not capped:
         rows_at = headers.index("rows")
         headers.pop(rows_at)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from textual import events
 from textual.containers import Container
 from textual.widget import Widget
 from textual.widgets import Static
 
 from engines.errors import HyperionError
-from engines.study.records import Experiment, TrialDetail
+from engines.study.records import BUY_AND_HOLD, Experiment, TrialDetail
 from hyperion_tui import actions, orders, text, words
 from hyperion_tui.messages import Snapshot
 from hyperion_tui.screens.base import Upper
+from hyperion_tui.widgets.equity import equity_lines
 from hyperion_tui.widgets.lines import Piece
 from hyperion_tui.widgets.text_pane import TextPane
 from hyperion_tui.widgets.window_table import Column, ListRows, Row, WindowTable
@@ -38,6 +40,8 @@ class TrialScreen(Upper):
         self._number = number
         self._detail: TrialDetail | None = None
         self._best: int | None = None
+        self._told: list[tuple[Piece, ...]] = []
+        self._earned: tuple[Sequence[float], Sequence[float]] = ((), ())
 
     def body(self) -> Iterable[Widget]:
         """Two panes: beside each other, or below each other on a narrow screen."""
@@ -88,9 +92,33 @@ class TrialScreen(Upper):
         table.explain_emptiness(["No parameters yet."])
         table.show(ListRows(rows), columns)
         table.call("Parameters")
+        self._told = _facts(detail, experiment)
+        self._earned = self._returns(experiment, detail)
+        self._tell()
+        # Its width, which the curve fills, is known once it has been laid out.
+        self.call_after_refresh(self._tell)
+        self.query_one(TextPane).title("What happened")
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Draw the curve again in the new width."""
+        super().on_resize(event)
+        self.call_after_refresh(self._tell)
+
+    def _tell(self) -> None:
         pane = self.query_one(TextPane)
-        pane.show(_facts(detail, experiment))
-        pane.title("What happened")
+        curve = equity_lines(*self._earned, pane.size.width)
+        pane.show([*self._told, *([(("", ""),), *curve] if curve else [])])
+
+    def _returns(
+        self, experiment: Experiment, detail: TrialDetail
+    ) -> tuple[Sequence[float], Sequence[float]]:
+        """What an agent earned with its median seed, and who bought and held; of others nothing."""
+        if experiment.task != "trading":
+            return (), ()
+        pages, owner = self.hyperion.feed.pages, experiment.experiment_id
+        earned = pages.returns(owner, detail.trial.trial_id)
+        held = pages.returns(owner, BUY_AND_HOLD)
+        return (earned[0] if earned else ()), (held[0] if held else ())
 
     # -- keys ----------------------------------------------------------------------------------
 

@@ -1,0 +1,1 @@
+"""Agents that trade, trained by stable-baselines3 in the simulator."""

@@ -1,0 +1,61 @@
+"""Saved agents: the policy that a folder holds, or that a study has chosen."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engines.errors import BadInput, HyperionError
+from engines.study.location import Location
+from engines.study.reader import Reader
+from hyperion_tui.output import talk
+
+if TYPE_CHECKING:
+    from engines.models.rl_agents.policy import AgentPolicy
+
+CARD = "policy.json"
+
+
+def find_agent(named: str, location: Location) -> AgentPolicy | None:
+    """The agent of a folder or of a study; None if `named` is neither.
+
+    Of a study it is that of its best trial, and of the seed whose score was the median one. Raises
+    BadInput for a folder without an agent, or a study that has kept none.
+    """
+    folder = Path(named).expanduser()
+    if not folder.is_dir():
+        found = _of_study(named, location) if location.may_exist else None
+        if found is None:
+            return None
+        folder = found
+    from engines.models.rl_agents.policy import AgentPolicy
+
+    return AgentPolicy.load(folder)
+
+
+def _of_study(named: str, location: Location) -> Path | None:
+    """The folder of a study's policy, or None if there is no such study."""
+    if "/" not in named:
+        return None
+    with contextlib.closing(Reader(location)) as reader:
+        try:
+            experiment, study = reader.find_studies(named)[0]
+        except HyperionError:
+            return None
+        if experiment.task != "trading" or study.best is None:
+            raise BadInput(f"{study.name} has no agent that could trade: name one that has.")
+        detail = reader.trial(study.study_id, study.best.number)
+    seen, data = (experiment.split or {}).get("search_rows", 0), experiment.dataset
+    talk(
+        f"note: {study.name} was trained and chosen on the first {seen:,} bars of "
+        f"{data.name if data else '?'}: what it earns on those is no evidence"
+    )
+    kept = location.artefacts(experiment.experiment_id) / str(study.study_id)
+    folder = kept / str(study.best.number) / f"seed-{detail.metrics.get('median_seed', 0)}"
+    if not (folder / CARD).exists():
+        raise BadInput(
+            f"The agent of {study.name} is not kept here ({folder}): it was trained on another "
+            "machine, or there was no room for it."
+        )
+    return folder
