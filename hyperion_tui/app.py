@@ -18,8 +18,9 @@ from textual.binding import Binding
 from textual.filter import Monochrome, NoColor
 
 from engines.study.location import Location
-from hyperion_tui import actions, orders, text, themes
+from hyperion_tui import actions, config, orders, text, themes
 from hyperion_tui.actions import Action
+from hyperion_tui.config import Settings
 from hyperion_tui.feed import Feed
 from hyperion_tui.messages import Snapshot, SnapshotRead
 from hyperion_tui.screens.base import View
@@ -50,8 +51,12 @@ class HyperionApp(App[None]):
         Binding("ctrl+c", "interrupt", show=False, priority=True),
     ]
 
-    def __init__(self, location: Location, *, slow: bool = False) -> None:
+    def __init__(
+        self, location: Location, *, slow: bool = False, settings: Settings | None = None
+    ) -> None:
         super().__init__()
+        self._settings = settings or Settings()
+        actions.use(self._settings.keys)
         self.location = location
         self.feed = Feed(location)
         self.snapshot = Snapshot()
@@ -70,7 +75,7 @@ class HyperionApp(App[None]):
             # Chosen before the theme was: greys in 24 bits are colours too.
             self._filters = [NoColor() if isinstance(f, Monochrome) else f for f in self._filters]
         elif "TEXTUAL_THEME" not in os.environ:
-            self.theme = themes.DARK.name
+            self.theme = self._settings.values.get("theme", themes.DARK.name)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Colours of ours that foreign themes lack."""
@@ -78,6 +83,7 @@ class HyperionApp(App[None]):
 
     async def on_mount(self) -> None:
         self._obey_signals()
+        self.set_keymap(dict(self._settings.keys))
         await self.push_screen(MainScreen(self.location.shown))
         self.set_interval(self._tick_s, self._tick)
         self._tick()
@@ -270,7 +276,7 @@ def _can(node: object, action: Action) -> bool:
 
 def run_app(location: Location, *, slow: bool = False) -> int:
     """Run the app on this terminal until it is left; returns the exit code."""
-    app = HyperionApp(location, slow=slow)
+    app = HyperionApp(location, slow=slow, settings=config.load())
     with contextlib.suppress(KeyboardInterrupt):
         app.run()
     signal.alarm(0)

@@ -12,6 +12,8 @@ TRIAL_REQUEUED = "trial_requeued"
 STUDY = "study"
 EXPERIMENT = "experiment"
 WORKER = "worker"
+TRASHED = "trashed"
+RESTORED = "restored"
 
 ERROR_KINDS = frozenset({TRIAL_FAILED})
 
