@@ -22,6 +22,7 @@ from hyperion_tui import actions, config, orders, text, themes
 from hyperion_tui.actions import Action
 from hyperion_tui.config import Settings
 from hyperion_tui.feed import Feed
+from hyperion_tui.keyboard import Keyboard
 from hyperion_tui.messages import Snapshot, SnapshotRead
 from hyperion_tui.screens.base import View
 from hyperion_tui.screens.confirm import Confirm, ErrorDialog
@@ -61,6 +62,7 @@ class HyperionApp(App[None]):
         self.feed = Feed(location)
         self.snapshot = Snapshot()
         self._tick_s = SLOW_TICK_S if slow else TICK_S
+        self.keyboard = Keyboard(self, self._hand_on)
         self._interrupted_at = float("-inf")
         self._adopted = False
         self._wanted_name: str | None = None
@@ -89,12 +91,22 @@ class HyperionApp(App[None]):
         self._tick()
 
     async def on_event(self, event: events.Event) -> None:
-        """Before anything else: a key makes old notices go."""
-        if isinstance(event, events.Key | events.MouseDown) and not event.is_forwarded:
-            screen = self.screen_stack[-1] if self.screen_stack else None
-            if isinstance(screen, View):
-                screen.key_pressed()
+        """Keys wait for their turn; before anything else a key makes old notices go."""
+        if isinstance(event, events.Key) and not event.is_forwarded:
+            await self.keyboard.take(event)
+            return
+        if isinstance(event, events.MouseDown) and not event.is_forwarded:
+            self._somebody_acts()
         await super().on_event(event)
+
+    async def _hand_on(self, event: events.Key) -> None:
+        self._somebody_acts()
+        await super().on_event(event)
+
+    def _somebody_acts(self) -> None:
+        screen = self.screen_stack[-1] if self.screen_stack else None
+        if isinstance(screen, View):
+            screen.key_pressed()
 
     def on_unmount(self) -> None:
         self.feed.close()

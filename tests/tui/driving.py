@@ -6,6 +6,8 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 
+from textual.events import Key
+from textual.keys import _character_to_key
 from textual.pilot import Pilot
 
 from engines.study.location import Location
@@ -37,7 +39,18 @@ class Seat:
         """Press keys as a person does, who sees what one has done before the next."""
         for key in keys:
             await self.pilot.press(key)
-            await self.pilot.pause()
+            await self._rest()
+
+    async def burst(self, *keys: str) -> None:
+        """Press keys all at once: the last is there before the first has done anything."""
+        for key in keys:
+            name = _character_to_key(key) if len(key) == 1 else key
+            self.app.post_message(Key(name, key if len(key) == 1 else None))
+        await self._rest()
+
+    async def _rest(self) -> None:
+        await self.pilot.pause()
+        await self.until(lambda: self.app.keyboard.is_at_rest, "the end of what keys do")
 
     async def type(self, words: str) -> None:
         await self.press(*("space" if c == " " else c for c in words))

@@ -16,16 +16,7 @@ def test_every_scope_has_a_heading_and_every_heading_has_actions():
 
 
 def test_no_key_means_two_things_in_one_place():
-    together = [
-        ("app", "panes", "work", "orders", "list", "tree"),
-        ("app", "panes", "work", "orders", "list", "table", "marks"),
-        ("app", "panes", "work", "orders", "list", "log"),
-        ("app", "back", "orders", "list", "table", "trials"),
-        ("app", "back", "list", "table", "compared"),
-        ("app", "back", "orders", "experiments", "list", "table", "marks"),
-        ("app", "back", "list", "trial"),
-    ]
-    for scopes in together:
+    for scopes in actions.TOGETHER:
         keys = [key for a in actions.of(*scopes) for key in a.key.split(",")]
         assert sorted(keys) == sorted(set(keys)), scopes
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engines.errors import BadInput
-from hyperion_tui import actions, cli, config
+from hyperion_tui import cli, config
 
 Write = Callable[[str], Path]
 
@@ -104,14 +104,6 @@ def test_two_actions_may_swap_their_keys(write: Write, capfd: pytest.CaptureFixt
 
     shown = {s["name"]: s["value"] for s in json.loads(capfd.readouterr().out)}
     assert (shown["keys.pause"], shown["keys.resume"]) == ("u", "p")
-
-
-def test_no_two_actions_of_the_registry_have_one_key_at_the_same_time():
-    for scopes in actions.TOGETHER:
-        taken: dict[str, str] = {}
-        for action in actions.of(*scopes):
-            for key in action.key.split(","):
-                assert taken.setdefault(key, action.name) == action.name, (scopes, key)
 
 
 def test_a_run_learns_from_the_data_of_the_settings(
