@@ -112,6 +112,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("back", "escape", "back", "back to the screen below", "back", 1),
     #
     Action("compare", "c", "compare", "marked experiments, study by study", "experiments", 50),
+    Action("delete", "D", "delete", "put experiments into the trash", "experiments", 66),
+    Action("undo", "U", "undo", "bring back what was deleted last", "experiments", 67),
     #
     Action("export", "e", "export", "write the comparison to a CSV file", "compared", 60),
     Action("turn", "t", "turn", "scores of all, or studies with parameters", "compared", 61),

@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -18,7 +18,8 @@ from textual.binding import Binding
 from textual.filter import Monochrome, NoColor
 
 from engines.study.location import Location
-from hyperion_tui import actions, config, orders, text, themes
+from engines.study.records import Experiment
+from hyperion_tui import actions, config, heralds, orders, signs, text, themes
 from hyperion_tui.actions import Action
 from hyperion_tui.config import Settings
 from hyperion_tui.feed import Feed
@@ -50,6 +51,7 @@ class HyperionApp(App[None]):
     BINDINGS = [
         *actions.bindings("app"),
         Binding("ctrl+c", "interrupt", show=False, priority=True),
+        Binding("ctrl+z", "suspend_process", show=False, priority=True),
     ]
 
     def __init__(
@@ -67,7 +69,10 @@ class HyperionApp(App[None]):
         self._adopted = False
         self._wanted_name: str | None = None
         self.animation_level = "none"
+        self.deleted: list[Sequence[Experiment]] = []
         self._choose_colours()
+        if signs.wants_ascii(self._settings.values.get("signs", "auto"), os.environ):
+            self._filters.append(signs.Ascii())
 
     def _choose_colours(self) -> None:
         for theme in themes.OWN:
@@ -136,6 +141,7 @@ class HyperionApp(App[None]):
             self.post_message(SnapshotRead(snapshot))
 
     def on_snapshot_read(self, message: SnapshotRead) -> None:
+        self._announce(message.snapshot)
         self.snapshot = message.snapshot
         self.feed.accept(message.snapshot)
         for screen in self.screen_stack:
@@ -146,6 +152,12 @@ class HyperionApp(App[None]):
             self._adopt()
         if self._wanted_name is not None:
             self.open_by_name(self._wanted_name)
+
+    def _announce(self, snapshot: Snapshot) -> None:
+        """A sign for somebody who looks elsewhere, if one is wished for."""
+        how = self._settings.values.get("notify", "off")
+        if how != "off" and self._driver is not None:
+            self._driver.write(heralds.sign(how, heralds.news(self.snapshot, snapshot), os.environ))
 
     def _adopt(self) -> None:
         """See to it that what should be running is running."""

@@ -21,7 +21,7 @@ from engines.errors import BadInput, HyperionError, StoreOutdated, StoreUnavaila
 from engines.study.location import STORE_VARIABLE, Location, has_password, locate
 from hyperion_tui import __version__, options
 
-SMALLEST = (80, 24)
+SMALLEST = (60, 20)
 
 COMMANDS = {
     "run": "hyperion_tui.commands.run:run",

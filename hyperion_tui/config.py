@@ -29,6 +29,7 @@ from engines.study.location import APP_NAME
 from hyperion_tui import actions, options
 
 NOTIFY = ("off", "bell", "desktop")
+SIGNS = ("auto", "unicode", "ascii")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,10 @@ SETTINGS: dict[str, Setting] = {
         Setting(
             *("notify", str, _one_of(*NOTIFY), None, "off"),
             "a sign when a study ends or has a new best: bell, or desktop for a notice",
+        ),
+        Setting(
+            *("signs", str, _one_of(*SIGNS), None, "auto"),
+            "what the app draws with: unicode, ascii, or auto for what LANG says",
         ),
     )
 }

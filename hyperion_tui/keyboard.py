@@ -69,15 +69,14 @@ class Keyboard:
             async with asyncio.timeout(LONGEST_S):
                 for _ in range(ROUNDS):
                     await _through(target)
-                if not self._app.screen_stack:
-                    return
-                screen = self._app.screen
-                await screen._mounted_event.wait()
-                # Focus is moved by a message to the app; then the widget hears of it.
-                await _through(screen)
-                await _through(self._target())
+                for screen in self._app.screen_stack[-1:]:
+                    mounted: asyncio.Event = screen._mounted_event
+                    await mounted.wait()
+                    # Focus is moved by a message to the app; then the widget hears of it.
+                    await _through(screen)
+                    await _through(self._target())
         except TimeoutError:
-            return
+            pass  # the next key may go on
 
 
 async def _through(start: MessagePump) -> None:
