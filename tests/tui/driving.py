@@ -12,6 +12,7 @@ from textual.pilot import Pilot
 
 from engines.study.location import Location
 from hyperion_tui.app import HyperionApp
+from hyperion_tui.config import Settings
 
 
 class Seat:
@@ -53,7 +54,7 @@ class Seat:
         await self.until(lambda: self.app.keyboard.is_at_rest, "the end of what keys do")
 
     async def type(self, words: str) -> None:
-        await self.press(*("space" if c == " " else c for c in words))
+        await self.burst(*words)
 
     async def until(self, condition: Callable[[], object], what: str = "") -> None:
         """Wait for something to become true; fails with what is on the screen."""
@@ -74,10 +75,14 @@ class Seat:
 
 @contextlib.asynccontextmanager
 async def sitting(
-    location: Location, size: tuple[int, int] = (120, 40), *, settle: bool = True
+    location: Location,
+    size: tuple[int, int] = (120, 40),
+    *,
+    settle: bool = True,
+    settings: Settings | None = None,
 ) -> AsyncIterator[Seat]:
     """The app on a store, in a terminal of `size`; its first picture has been drawn."""
-    app = HyperionApp(location)
+    app = HyperionApp(location, settings=settings)
     async with app.run_test(size=size) as pilot:
         seat = Seat(app, pilot)
         if settle and location.path.exists():

@@ -91,17 +91,17 @@ async def test_without_colours_none_is_sent(store: Store, monkeypatch: pytest.Mo
                     assert style.bgcolor is None or style.bgcolor.is_default
 
 
-@pytest.mark.parametrize("size", [(79, 24), (80, 23), (60, 15)])
+@pytest.mark.parametrize("size", [(59, 24), (80, 19), (40, 8)])
 async def test_a_terminal_that_is_too_small_is_told_the_least_size(
     store: Store, size: tuple[int, int]
 ):
     add_typical(store)
 
     async with sitting(store.location, size) as seat:
-        await seat.sees(f"needs 80x24, this is {size[0]}x{size[1]}")
+        await seat.sees(f"needs 60x20, this is {size[0]}x{size[1]}")
         assert len([line for line in seat.lines() if line.strip()]) == 1
 
-        await seat.pilot.resize_terminal(80, 24)
+        await seat.pilot.resize_terminal(60, 20)
         await seat.sees("1 Models")
 
 

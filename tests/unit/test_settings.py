@@ -54,7 +54,10 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_file(
     ("text", "told"),
     [
         ("worker = 3", "unknown setting `worker`: did you mean workers?"),
-        ("zzz = 3", "unknown setting `zzz`: known are data, workers, trials, theme, notify, signs, keys."),
+        (
+            "zzz = 3",
+            "unknown setting `zzz`: known are data, workers, trials, theme, notify, signs, keys.",
+        ),
         ('workers = "3"', "workers is a whole number, not '3'."),
         ("workers = true", "workers is a whole number, not true or false."),
         ("trials = 0", "trials: 0 is not a whole number from 1 to 1,000,000."),
