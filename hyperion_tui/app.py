@@ -58,8 +58,8 @@ class HyperionApp(App[None]):
         self, location: Location, *, slow: bool = False, settings: Settings | None = None
     ) -> None:
         super().__init__()
-        self._settings = settings or Settings()
-        actions.use(self._settings.keys)
+        self.settings = settings or Settings()
+        actions.use(self.settings.keys)
         self.location = location
         self.feed = Feed(location)
         self.snapshot = Snapshot()
@@ -71,7 +71,7 @@ class HyperionApp(App[None]):
         self.animation_level = "none"
         self.deleted: list[Sequence[Experiment]] = []
         self._choose_colours()
-        if signs.wants_ascii(self._settings.values.get("signs", "auto"), os.environ):
+        if signs.wants_ascii(self.settings.values.get("signs", "auto"), os.environ):
             self._filters.append(signs.Ascii())
 
     def _choose_colours(self) -> None:
@@ -82,7 +82,7 @@ class HyperionApp(App[None]):
             # Chosen before the theme was: greys in 24 bits are colours too.
             self._filters = [NoColor() if isinstance(f, Monochrome) else f for f in self._filters]
         elif "TEXTUAL_THEME" not in os.environ:
-            self.theme = self._settings.values.get("theme", themes.DARK.name)
+            self.theme = self.settings.values.get("theme", themes.DARK.name)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Colours of ours that foreign themes lack."""
@@ -90,7 +90,7 @@ class HyperionApp(App[None]):
 
     async def on_mount(self) -> None:
         self._obey_signals()
-        self.set_keymap(dict(self._settings.keys))
+        self.set_keymap(dict(self.settings.keys))
         await self.push_screen(MainScreen(self.location.shown))
         self.set_interval(self._tick_s, self._tick)
         self._tick()
@@ -155,7 +155,7 @@ class HyperionApp(App[None]):
 
     def _announce(self, snapshot: Snapshot) -> None:
         """A sign for somebody who looks elsewhere, if one is wished for."""
-        how = self._settings.values.get("notify", "off")
+        how = self.settings.values.get("notify", "off")
         if how != "off" and self._driver is not None:
             self._driver.write(heralds.sign(how, heralds.news(self.snapshot, snapshot), os.environ))
 

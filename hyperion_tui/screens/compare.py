@@ -386,6 +386,8 @@ def _other(name: str, kind: str, scores: Scores, evidence: Evidence | None, maxi
         **_sure(evidence),
         "gap": _gap(gap(*scores, maximize)),
     }
+    if evidence is not None:
+        cells["p against baseline"] = (words.probability(evidence.p), "")
     return Side(text.clean(name), cells)
 
 

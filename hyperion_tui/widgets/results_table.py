@@ -33,7 +33,7 @@ COLUMNS = (
     Column("p", 6, "right"),
     Column("rows", 6, "right"),
 )
-LATE = ("rows", "95 %", "p", "time", "gap", "done", "state")
+LATE = ("rows", "p", "time", "95 %", "gap", "done", "state")
 """Columns that stand last where not all have room, what can be done without most easily first."""
 
 SOMETIMES = {"95 %", "p", "rows"}
