@@ -301,6 +301,9 @@ def _can(node: object, action: Action) -> bool:
 def run_app(location: Location, *, slow: bool = False) -> int:
     """Run the app on this terminal until it is left; returns the exit code."""
     app = HyperionApp(location, slow=slow, settings=config.load())
+    for name in ("COLUMNS", "LINES"):
+        # Where these are exported they would be believed, whatever size the terminal takes on.
+        os.environ.pop(name, None)
     with contextlib.suppress(KeyboardInterrupt):
         app.run()
     signal.alarm(0)

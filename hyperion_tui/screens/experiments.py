@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from textual import events
 from textual.widget import Widget
 from textual.widgets import Static
 
@@ -17,7 +18,7 @@ from hyperion_tui.screens.base import Upper
 from hyperion_tui.screens.compare import CompareScreen
 from hyperion_tui.screens.ordering import OrderingView
 from hyperion_tui.widgets.lines import LineView
-from hyperion_tui.widgets.window_table import Column, ListRows, Row, WindowTable, fitted
+from hyperion_tui.widgets.window_table import Column, ListRows, Row, WindowTable, by_room, fitted
 
 COLUMNS = (
     Column("experiment", 16, most=40),
@@ -29,6 +30,9 @@ COLUMNS = (
     Column("ETA", 7, "right"),
     Column("created", 16),
 )
+
+LATE = ("created", "model", "ETA", "models", "done")
+"""Columns that stand last where not all have room, what can be done without most easily first."""
 
 SORTS = ("created", "name", "state")
 
@@ -86,9 +90,15 @@ class ExperimentsScreen(Upper, OrderingView):
             replace(c, width=max(c.width, _widest(rows))) if c.label == "state" else c
             for c in COLUMNS
         ]
-        table.show(ListRows(rows), fitted(columns, rows), follow=table.current_key)
+        room = self.app.size.width - 2
+        shown_columns, rows = by_room(fitted(columns, rows), rows, room, LATE)
+        table.show(ListRows(rows), shown_columns, follow=table.current_key)
         turned = ", reversed" if self._reversed else ""
         table.call(f"Experiments  by {self._sort}{turned}")
+
+    def on_resize(self, _: events.Resize) -> None:
+        """Other columns have room now."""
+        self.show_snapshot(self.hyperion.snapshot)
 
     def on_window_table_sort_asked(self, message: WindowTable.SortAsked) -> None:
         if message.reverse:

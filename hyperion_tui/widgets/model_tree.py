@@ -92,6 +92,9 @@ class ModelTree(LineView):
         self.words = words.strip()
         self._query = parse(words)
         self._list_lines()
+        if not self.words and isinstance(current, ModelSpec) and current not in self._lines:
+            # What was found and chosen stays in sight.
+            self._fold(current.family, closed=False)
         self.repaint_all()
         first = next((i for i, line in enumerate(self._lines) if isinstance(line, ModelSpec)), 0)
         kept = current in self._lines and (not self.words or isinstance(current, ModelSpec))
@@ -233,13 +236,16 @@ class ModelTree(LineView):
         family = line if isinstance(line, str) else line.family
         if closed == self._folds.get(family, family not in self._unfolded()):
             return
-        # From now on the person decides: the others stay as they are.
+        self._fold(family, closed=closed)
+        self.repaint_all()
+        self.move_to(self._lines.index(family))
+
+    def _fold(self, family: str, *, closed: bool) -> None:
+        """From now on the person decides; the other families stay as they are."""
         unfolded = self._unfolded()
         self._folds = {f: self._folds.get(f, f not in unfolded) for f in self.families}
         self._folds[family] = closed
         self._list_lines()
-        self.repaint_all()
-        self.move_to(self._lines.index(family))
 
     def action_choose(self) -> None:
         """Enter folds a family; of a model with a study it opens the trials."""
