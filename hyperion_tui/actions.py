@@ -5,10 +5,13 @@ An action is a method `action_<name>` of the screen, widget or app that its scop
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from textual.binding import Binding, BindingType
+if TYPE_CHECKING:
+    from textual.binding import BindingType
 
 SCOPES: dict[str, str] = {
     "app": "Everywhere",
@@ -47,10 +50,14 @@ class Action:
     @property
     def keys(self) -> str:
         """The keys as a person reads them."""
-        return " ".join(_READABLE.get(key, key) for key in self.key.split(","))
+        keys = _chosen.get(self.name, self.key)
+        return " ".join(_READABLE.get(key, key) for key in keys.split(","))
 
 
 _READABLE = {"pagedown": "page down", "pageup": "page up", "comma": ","}
+
+_chosen: dict[str, str] = {}
+"""Keys that the person has chosen, by the name of an action."""
 
 ACTIONS: tuple[Action, ...] = (
     Action("help", "?", "help", "this list of keys", "app", 98),
@@ -105,6 +112,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("back", "escape", "back", "back to the screen below", "back", 1),
     #
     Action("compare", "c", "compare", "marked experiments, study by study", "experiments", 50),
+    Action("delete", "D", "delete", "put experiments into the trash", "experiments", 66),
+    Action("undo", "U", "undo", "bring back what was deleted last", "experiments", 67),
     #
     Action("export", "e", "export", "write the comparison to a CSV file", "compared", 60),
     Action("turn", "t", "turn", "scores of all, or studies with parameters", "compared", 61),
@@ -125,9 +134,12 @@ def of(*scopes: str) -> list[Action]:
 
 
 def bindings(*scopes: str) -> list[BindingType]:
-    """The key bindings of some scopes."""
+    """The key bindings of some scopes. An action's name is their id: see `use`."""
+    from textual.binding import Binding  # settings are read without the library of screens
+
     return [
-        Binding(action.key, action.name, action.description, show=False) for action in of(*scopes)
+        Binding(action.key, action.name, action.description, show=False, id=action.name)
+        for action in of(*scopes)
     ]
 
 
@@ -139,3 +151,60 @@ def hints(scopes: Iterable[str]) -> list[Action]:
 def help_sections() -> list[tuple[str, list[Action]]]:
     """Headings and actions of the help screen."""
     return [(title, of(scope)) for scope, title in SCOPES.items() if of(scope)]
+
+
+# -- keys of the person's own -------------------------------------------------------------------
+
+TOGETHER: tuple[tuple[str, ...], ...] = (
+    *(("app", "panes", "work", "orders", "list", part) for part in ("tree", "log")),
+    ("app", "panes", "work", "orders", "list", "table", "marks"),
+    ("app", "back", "orders", "experiments", "list", "table", "marks"),
+    ("app", "back", "orders", "trials", "list", "table"),
+    ("app", "back", "compared", "list", "table"),
+    ("app", "back", "trial", "list", "table"),
+)
+"""Scopes whose keys hold at the same time."""
+
+_NAMED_KEYS = {
+    *("enter", "space", "tab", "escape", "up", "down", "left", "right", "home", "end"),
+    *("pageup", "pagedown", "insert", "delete", "backspace", *(f"f{n}" for n in range(1, 13))),
+}
+
+
+def use(keys: Mapping[str, str]) -> None:
+    """Show these keys, by the name of an action, instead of those of the registry."""
+    _chosen.clear()
+    _chosen.update(keys)
+
+
+def named(name: str) -> list[Action]:
+    """The actions of a name: one, or one in each of several scopes."""
+    return [action for action in ACTIONS if action.name == name]
+
+
+def key_of(name: str) -> str:
+    """The first key of an action, as a person reads it."""
+    return named(name)[0].keys.split(" ")[0]
+
+
+def why_no_key(keys: str) -> str | None:
+    """Why a text names no keys, several with commas; None if it does."""
+    for key in keys.split(","):
+        if key == "ctrl+c":
+            return "ctrl+c leaves the app, always"
+        letter = len(key) == 1 and key.isprintable() and not key.isspace()
+        if not (letter or key in _NAMED_KEYS or re.fullmatch(r"ctrl\+[a-z]", key)):
+            return f"`{key[:20]}` is no key: give a sign such as P, a name such as f5, or ctrl+p"
+    return None
+
+
+def clash(keys: Mapping[str, str]) -> str | None:
+    """What two actions with one key these keys would lead to, or None."""
+    for scopes in TOGETHER:
+        taken: dict[str, str] = {}
+        for action in of(*scopes):
+            for key in keys.get(action.name, action.key).split(","):
+                other = taken.setdefault(key, action.name)
+                if other != action.name and {other, action.name} & keys.keys():
+                    return f"`{key}` would be both {other} and {action.name}"
+    return None

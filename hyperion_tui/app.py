@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -18,9 +18,12 @@ from textual.binding import Binding
 from textual.filter import Monochrome, NoColor
 
 from engines.study.location import Location
-from hyperion_tui import actions, orders, text, themes
+from engines.study.records import Experiment
+from hyperion_tui import actions, config, heralds, orders, signs, text, themes
 from hyperion_tui.actions import Action
+from hyperion_tui.config import Settings
 from hyperion_tui.feed import Feed
+from hyperion_tui.keyboard import Keyboard
 from hyperion_tui.messages import Snapshot, SnapshotRead
 from hyperion_tui.screens.base import View
 from hyperion_tui.screens.confirm import Confirm, ErrorDialog
@@ -48,19 +51,28 @@ class HyperionApp(App[None]):
     BINDINGS = [
         *actions.bindings("app"),
         Binding("ctrl+c", "interrupt", show=False, priority=True),
+        Binding("ctrl+z", "suspend_process", show=False, priority=True),
     ]
 
-    def __init__(self, location: Location, *, slow: bool = False) -> None:
+    def __init__(
+        self, location: Location, *, slow: bool = False, settings: Settings | None = None
+    ) -> None:
         super().__init__()
+        self.settings = settings or Settings()
+        actions.use(self.settings.keys)
         self.location = location
         self.feed = Feed(location)
         self.snapshot = Snapshot()
         self._tick_s = SLOW_TICK_S if slow else TICK_S
+        self.keyboard = Keyboard(self, self._hand_on)
         self._interrupted_at = float("-inf")
         self._adopted = False
         self._wanted_name: str | None = None
         self.animation_level = "none"
+        self.deleted: list[Sequence[Experiment]] = []
         self._choose_colours()
+        if signs.wants_ascii(self.settings.values.get("signs", "auto"), os.environ):
+            self._filters.append(signs.Ascii())
 
     def _choose_colours(self) -> None:
         for theme in themes.OWN:
@@ -70,7 +82,7 @@ class HyperionApp(App[None]):
             # Chosen before the theme was: greys in 24 bits are colours too.
             self._filters = [NoColor() if isinstance(f, Monochrome) else f for f in self._filters]
         elif "TEXTUAL_THEME" not in os.environ:
-            self.theme = themes.DARK.name
+            self.theme = self.settings.values.get("theme", themes.DARK.name)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Colours of ours that foreign themes lack."""
@@ -78,17 +90,28 @@ class HyperionApp(App[None]):
 
     async def on_mount(self) -> None:
         self._obey_signals()
+        self.set_keymap(dict(self.settings.keys))
         await self.push_screen(MainScreen(self.location.shown))
         self.set_interval(self._tick_s, self._tick)
         self._tick()
 
     async def on_event(self, event: events.Event) -> None:
-        """Before anything else: a key makes old notices go."""
-        if isinstance(event, events.Key | events.MouseDown) and not event.is_forwarded:
-            screen = self.screen_stack[-1] if self.screen_stack else None
-            if isinstance(screen, View):
-                screen.key_pressed()
+        """Keys wait for their turn; before anything else a key makes old notices go."""
+        if isinstance(event, events.Key) and not event.is_forwarded:
+            await self.keyboard.take(event)
+            return
+        if isinstance(event, events.MouseDown) and not event.is_forwarded:
+            self._somebody_acts()
         await super().on_event(event)
+
+    async def _hand_on(self, event: events.Key) -> None:
+        self._somebody_acts()
+        await super().on_event(event)
+
+    def _somebody_acts(self) -> None:
+        screen = self.screen_stack[-1] if self.screen_stack else None
+        if isinstance(screen, View):
+            screen.key_pressed()
 
     def on_unmount(self) -> None:
         self.feed.close()
@@ -118,6 +141,7 @@ class HyperionApp(App[None]):
             self.post_message(SnapshotRead(snapshot))
 
     def on_snapshot_read(self, message: SnapshotRead) -> None:
+        self._announce(message.snapshot)
         self.snapshot = message.snapshot
         self.feed.accept(message.snapshot)
         for screen in self.screen_stack:
@@ -128,6 +152,12 @@ class HyperionApp(App[None]):
             self._adopt()
         if self._wanted_name is not None:
             self.open_by_name(self._wanted_name)
+
+    def _announce(self, snapshot: Snapshot) -> None:
+        """A sign for somebody who looks elsewhere, if one is wished for."""
+        how = self.settings.values.get("notify", "off")
+        if how != "off" and self._driver is not None:
+            self._driver.write(heralds.sign(how, heralds.news(self.snapshot, snapshot), os.environ))
 
     def _adopt(self) -> None:
         """See to it that what should be running is running."""
@@ -270,7 +300,10 @@ def _can(node: object, action: Action) -> bool:
 
 def run_app(location: Location, *, slow: bool = False) -> int:
     """Run the app on this terminal until it is left; returns the exit code."""
-    app = HyperionApp(location, slow=slow)
+    app = HyperionApp(location, slow=slow, settings=config.load())
+    for name in ("COLUMNS", "LINES"):
+        # Where these are exported they would be believed, whatever size the terminal takes on.
+        os.environ.pop(name, None)
     with contextlib.suppress(KeyboardInterrupt):
         app.run()
     signal.alarm(0)

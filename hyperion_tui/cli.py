@@ -21,7 +21,7 @@ from engines.errors import BadInput, HyperionError, StoreOutdated, StoreUnavaila
 from engines.study.location import STORE_VARIABLE, Location, has_password, locate
 from hyperion_tui import __version__, options
 
-SMALLEST = (80, 24)
+SMALLEST = (60, 20)
 
 COMMANDS = {
     "run": "hyperion_tui.commands.run:run",
@@ -35,10 +35,15 @@ COMMANDS = {
     "resume": "hyperion_tui.commands.orders:resume",
     "retry": "hyperion_tui.commands.orders:retry",
     "capabilities": "hyperion_tui.commands.about:capabilities",
+    "delete": "hyperion_tui.commands.house:delete",
+    "restore": "hyperion_tui.commands.house:restore",
+    "purge": "hyperion_tui.commands.house:purge",
+    "backup": "hyperion_tui.commands.house:backup",
     "backtest": "hyperion_tui.commands.backtest:backtest",
     "data list": "hyperion_tui.commands.about:data_list",
     "data check": "hyperion_tui.commands.about:data_check",
     "doctor": "hyperion_tui.commands.about:doctor",
+    "config show": "hyperion_tui.commands.house:config_show",
 }
 """The function of each command; its module is imported when it is called."""
 
@@ -87,7 +92,8 @@ def build_parser() -> argparse.ArgumentParser:
         return sub
 
     _add_run(add("run", "start an experiment", "run sklearn --data my.csv --target y --time 10m"))
-    add("list", "all experiments: state, trials, best, ETA", "list")
+    sub = add("list", "all experiments: state, trials, best, ETA", "list")
+    sub.add_argument("--trash", action="store_true", help="those that were deleted")
     sub = add("show", "one experiment or study", "show diabetes-1")
     sub.add_argument("name", metavar="NAME")
     sub = add("trials", "every trial of a study", "trials diabetes-1/ridge --csv trials.csv")
@@ -106,6 +112,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_backtest(
         add("backtest", "score a policy in the simulator", "backtest buy-and-hold --data my.csv")
     )
+    _add_house(add)
+    _add_config(add("config", "your own settings", "config show --origin"))
     sub = add("doctor", "is everything in order?", "doctor --where")
     sub.add_argument("--where", action="store_true", help="list every path that is used")
     sub.add_argument("--clean", action="store_true", help="remove what no experiment needs")
@@ -193,6 +201,31 @@ def _add_orders(add: Callable[[str, str, str], argparse.ArgumentParser]) -> None
     sub = add("retry", "queue failed trials again", "retry diabetes-1/svr 3 7")
     sub.add_argument("study", metavar="STUDY")
     sub.add_argument("numbers", nargs="*", type=_typed(options.NUMBER), metavar="NUMBER")
+
+
+def _add_house(add: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
+    for name, summary in (
+        ("delete", "put an experiment into the trash"),
+        ("restore", "bring an experiment back from the trash"),
+        ("purge", "remove what is in the trash for good, and say what that frees"),
+    ):
+        add(name, summary, f"{name} diabetes-1").add_argument("name", metavar="NAME")
+    sub = add("backup", "copy the store while it is in use", "backup studies-backup.db")
+    sub.add_argument("file", metavar="FILE")
+    sub.add_argument("--force", action="store_true", help="replace FILE if it exists")
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(
+        dest="action", metavar="ACTION", parser_class=_Parser, required=True
+    )
+    show = actions.add_parser(
+        "show",
+        help="every setting as it holds",
+        epilog="example: hyperion-tui config show --origin",
+    )
+    show.add_argument("--origin", action="store_true", help="say where each value is from")
+    _add_common(show, default=argparse.SUPPRESS)
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
@@ -311,8 +344,8 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         bring_up_to_date(location)
         return run_app(location, slow=arguments.slow)
     name = arguments.command
-    if name == "data":
-        name = f"data {arguments.action}"
+    if name in ("data", "config"):
+        name = f"{name} {arguments.action}"
     module, _, function = COMMANDS[name].partition(":")
     command = getattr(importlib.import_module(module), function)
     try:

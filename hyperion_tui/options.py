@@ -11,6 +11,9 @@ from engines.errors import BadInput
 
 T = TypeVar("T")
 
+THEMES = ("hyperion-dark", "hyperion-light", "gruvbox", "ansi-dark")
+"""The colour themes of the app, the default first."""
+
 _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 LEAST_MIB = 64
 """Below this every trial would end at its limit: a worker alone needs as much."""

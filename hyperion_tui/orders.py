@@ -8,6 +8,7 @@ from engines.errors import HyperionError
 from engines.run import orders
 from engines.run.launcher import start_runner
 from engines.run.orders import Target
+from engines.study import trash
 from engines.study.location import Location
 from engines.study.records import Experiment, Study
 from engines.study.states import FINAL
@@ -75,6 +76,18 @@ def stop_everything(location: Location, experiments: Iterable[Experiment]) -> st
     if targets:
         orders.give(location, targets, "stop")
     return f"stopping: {text.plural(len(targets), 'study', 'studies')}"
+
+
+def delete(location: Location, experiments: Sequence[Experiment]) -> str:
+    """Put experiments into the trash."""
+    names = trash.delete(location, experiments)
+    what = names[0] if len(names) == 1 else text.plural(len(names), "experiment")
+    return f"in the trash: {what}; U brings it back, `hyperion-tui purge` removes it for good"
+
+
+def restore(location: Location, experiments: Sequence[Experiment]) -> str:
+    """Bring experiments back from the trash."""
+    return f"brought back: {', '.join(trash.restore(location, experiments))}"
 
 
 def open_targets(experiments: Iterable[Experiment]) -> list[Target]:

@@ -109,6 +109,18 @@ def count(value: int) -> str:
     return f"{value:,}".replace(",", " ")
 
 
+def size(n: int) -> str:
+    """An amount of bytes with its unit, of 1,024 each: `812 bytes`, `4.1 KiB`, `1.9 GiB`."""
+    if n < 1024:
+        return plural(n, "byte")
+    amount = float(n)
+    for unit in ("KiB", "MiB", "GiB"):
+        amount /= 1024
+        if amount < 1024 or unit == "GiB":
+            break
+    return f"{amount:.1f} {unit}"
+
+
 def duration(seconds: float | None) -> str:
     """A length of time with its unit: `0.12 s`, `9.1 s`, `3m 07s`, `2h 05m`, `4d 03h`."""
     if seconds is None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from textual.theme import Theme
 
+from hyperion_tui import options
+
 DARK = Theme(
     name="hyperion-dark",
     primary="#7aa2f7",
@@ -39,7 +41,7 @@ LIGHT = Theme(
 )
 
 OWN = (DARK, LIGHT)
-CYCLE = (DARK.name, LIGHT.name, "gruvbox", "ansi-dark")
+CYCLE = options.THEMES
 VARIABLES = {"quiet": "#928374", "cursor": "#504945", "bar": "#32302f"}
 """Colours that only our own themes define, for the others."""
 

@@ -13,6 +13,8 @@ TRIAL_PROGRESS = "trial_progress"
 STUDY = "study"
 EXPERIMENT = "experiment"
 WORKER = "worker"
+TRASHED = "trashed"
+RESTORED = "restored"
 
 ERROR_KINDS = frozenset({TRIAL_FAILED})
 

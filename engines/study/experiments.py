@@ -25,6 +25,7 @@ from engines.study.control import REOPEN
 from engines.study.location import Location
 from engines.study.storage import HyperionStorage
 from engines.study.tables import DatasetRow, EventRow, ExperimentRow, StudyRow
+from engines.study.trash import IN_TRASH
 from engines.study.versions import library_versions
 
 MAX_NAME = 120
@@ -139,6 +140,7 @@ def _create_or_extend(
     with Session(bind=connection) as session:
         existing = session.scalar(select(ExperimentRow).where(ExperimentRow.name == plan.name))
         if existing is not None:
+            _require_in_sight(connection, existing)
             _require_same(session, existing, plan)
             experiment = existing
         else:
@@ -239,6 +241,15 @@ def _require_same(session: Session, row: ExperimentRow, plan: ExperimentPlan) ->
         raise NotComparable(
             f"Experiment `{row.name}` exists and is not comparable: {'; '.join(differences)}. "
             "Take another --name, or the same settings."
+        )
+
+
+def _require_in_sight(connection: Connection, row: ExperimentRow) -> None:
+    statement = sql(f"SELECT e.id FROM hx_experiment e WHERE e.id = :id AND {IN_TRASH}")
+    if connection.execute(statement, {"id": row.id}).first() is not None:
+        raise BadInput(
+            f"`{row.name}` is in the trash: bring it back with `hyperion-tui restore {row.name}`, "
+            "or take another --name."
         )
 
 

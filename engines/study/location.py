@@ -29,6 +29,9 @@ from engines.errors import BadInput
 APP_NAME = "hyperion-tui"
 STORE_VARIABLE = "HYPERION_STORAGE"
 
+FOLDERS = ("run", "logs", "data", "checkpoints", "artefacts")
+"""What lies beside a store, each with a folder for each experiment."""
+
 LONGEST_NAME = 247
 """In bytes: SQLite adds `-journal`, and 255 is the most that a folder takes."""
 
@@ -97,6 +100,10 @@ class Location:
     def data(self, experiment_id: int) -> Path:
         """The folder of an experiment's data snapshot."""
         return self.side / "data" / str(experiment_id)
+
+    def folders(self, experiment_id: int) -> list[Path]:
+        """Every folder that an experiment can have beside the store."""
+        return [self.side / kind / str(experiment_id) for kind in FOLDERS]
 
 
 def home(environment: Mapping[str, str] | None = None) -> Path:

@@ -49,6 +49,7 @@ from engines.study.records import (
 )
 from engines.study.states import TRIAL_WORDS
 from engines.study.tallies import Tallies
+from engines.study.trash import IN_TRASH
 
 OPTUNA_WORDS = {word: state for state, word in TRIAL_WORDS.items()}
 
@@ -122,12 +123,16 @@ class Reader:
     # -- experiments and studies ---------------------------------------------------------------
 
     def experiments(self) -> list[Experiment]:
-        """Every experiment, the newest first; none in a database where nothing was made yet."""
+        """Every experiment, the newest first, but for the trash; none in a blank database."""
         if self._is_blank:
             self._check_schema()
         if self._is_blank:
             return []
-        return self._experiments("", ())
+        return self._experiments(f"WHERE NOT {IN_TRASH}", ())
+
+    def trash(self) -> list[Experiment]:
+        """What was deleted and not purged yet, the newest first."""
+        return [] if self._is_blank else self._experiments(f"WHERE {IN_TRASH}", ())
 
     def experiment(self, experiment_id: int) -> Experiment:
         """One experiment. Raises BadInput if it is gone."""
@@ -246,7 +251,14 @@ class Reader:
         Raises BadInput when nothing or, for a prefix, more than one matches.
         """
         everything = {e.name: e for e in self.experiments()}
-        return [everything[n] for n in _match(name, list(everything), "experiment")]
+        return [everything[n] for n in self._match(name, list(everything), "experiment")]
+
+    def find_in_trash(self, name: str) -> list[Experiment]:
+        """As `find_experiments`, among those in the trash."""
+        deleted = {e.name: e for e in self.trash()}
+        if not deleted:
+            raise BadInput("The trash is empty: `hyperion-tui delete NAME` puts something into it.")
+        return [deleted[n] for n in _match(name, list(deleted), "experiment in the trash")]
 
     def find_studies(self, name: str) -> list[tuple[Experiment, Study]]:
         """The studies that `name` means, or all of an experiment that it names.
@@ -257,9 +269,21 @@ class Reader:
         by_experiment = {e.name: e for e in experiments}
         by_study = {s.name: (e, s) for e in experiments for s in e.studies}
         if "/" not in name:
-            found = _match(name, list(by_experiment), "experiment or study")
+            found = self._match(name, list(by_experiment), "experiment or study")
             return [(by_experiment[n], s) for n in found for s in by_experiment[n].studies]
-        return [by_study[n] for n in _match(name, list(by_study), "study")]
+        return [by_study[n] for n in self._match(name, list(by_study), "study")]
+
+    def _match(self, name: str, names: list[str], what: str) -> list[str]:
+        try:
+            return _match(name, names, what)
+        except BadInput:
+            experiment = name.partition("/")[0]
+            if all(e.name != experiment for e in self.trash()):
+                raise
+            raise BadInput(
+                f"`{experiment}` is in the trash: `hyperion-tui restore {experiment}` brings it "
+                "back."
+            ) from None
 
     # -- trials ----------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from optuna.study._frozen import FrozenStudy
 from sqlalchemy import Connection
 
 from engines.study.database import sql
+from engines.study.trash import OF_A_STUDY, OF_A_TRIAL
 
 NO_STUDY = "There is no such study."
 
@@ -41,10 +42,7 @@ def delete_study(connection: Connection, study_id: int) -> None:
     """A study with everything that belongs to it, in both sets of tables. Raises KeyError."""
     require_study(connection, study_id)
     where = {"study_id": study_id}
-    for table in (
-        *("trial_params", "trial_values", "trial_intermediate_values", "trial_heartbeats"),
-        *("trial_user_attributes", "trial_system_attributes"),
-    ):
+    for table in OF_A_TRIAL:
         connection.execute(
             sql(
                 f"DELETE FROM {table} WHERE trial_id IN "
@@ -52,10 +50,7 @@ def delete_study(connection: Connection, study_id: int) -> None:
             ),
             where,
         )
-    for table in (
-        *("hx_trial", "hx_study", "hx_event", "trials", "study_directions"),
-        *("study_user_attributes", "study_system_attributes", "studies"),
-    ):
+    for table in ("hx_event", *OF_A_STUDY):
         connection.execute(sql(f"DELETE FROM {table} WHERE study_id = :study_id"), where)
 
 

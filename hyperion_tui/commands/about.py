@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
-import os
 import platform
 import shutil
 import sqlite3
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,11 +18,13 @@ from engines.errors import HyperionError
 from engines.models import catalogue
 from engines.models.spec import TASKS, ModelSpec, is_installed
 from engines.run.capacity import default_workers, free_memory_mib, usable_cores
-from engines.study import adoption
-from engines.study.location import Location
+from engines.run.logs import KEPT_DAYS, forget_old
+from engines.study import adoption, trash
+from engines.study.location import FOLDERS, Location
 from engines.study.reader import Reader
+from engines.study.records import Experiment
 from engines.study.sqlite import connect_to_read
-from hyperion_tui import text, words
+from hyperion_tui import config, text, words
 from hyperion_tui.commands import agents
 from hyperion_tui.output import print_json, print_table, talk
 
@@ -192,7 +194,7 @@ def doctor(arguments: argparse.Namespace, location: Location) -> int:
     """`doctor`: is the installation whole, the store sound, and is anything left behind?"""
     if arguments.where:
         return _where(arguments, location)
-    findings = [*_installation(), *_machine(), *_store(location)]
+    findings = [*_installation(), *_machine(), *_settings(), *_store(location)]
     if arguments.clean:
         findings += _clean(location)
     if arguments.json:
@@ -234,12 +236,21 @@ def _machine() -> list[Finding]:
     return [("machine", True, room)]
 
 
+def _settings() -> list[Finding]:
+    try:
+        config.effective()
+    except HyperionError as error:
+        return [("settings", False, str(error))]
+    file = config.path()
+    return [("settings", True, str(file))] if file.exists() else []
+
+
 def _store(location: Location) -> list[Finding]:
     if not location.may_exist:
         return [("store", True, f"{location.shown} does not exist yet; the first run makes it")]
     try:
         with contextlib.closing(Reader(location)) as reader:
-            experiments = reader.experiments()
+            experiments, deleted = reader.experiments(), reader.trash()
             orphans = [e.name for e in experiments if e.is_orphaned]
             note = f"; {reader.note}" if reader.note else ""
         times = adoption.times_notice(location)
@@ -249,6 +260,7 @@ def _store(location: Location) -> list[Finding]:
     found: list[Finding] = [("store", True, f"{location.shown}: {number}{note}")]
     if location.is_file:
         found += [_integrity(location.path), _mode(location.path), _space(location.path)]
+    found += [*_beside(location, [*experiments, *deleted]), *_in_trash(deleted)]
     if times is not None:
         found.append(("times", True, times))
     if orphans:
@@ -281,13 +293,16 @@ def _mode(path: Path) -> Finding:
     return ("permissions", private, f"{mode:04o}" + ("" if private else f": chmod 600 {path}"))
 
 
+_HOLDS = {"run": "locks", "artefacts": "models"}
+"""What folders beside the store hold, where their names don't say it."""
+
+
 def _where(arguments: argparse.Namespace, location: Location) -> int:
     paths = {
         "store": location.shown,
         "beside it": location.side,
-        "logs": location.side / "logs",
-        "data": location.side / "data",
-        "locks": location.side / "run",
+        **{_HOLDS.get(kind, kind): location.side / kind for kind in FOLDERS},
+        "settings": config.path(),
         "program": Path(__file__).resolve().parent.parent,
     }
     if arguments.json:
@@ -298,19 +313,27 @@ def _where(arguments: argparse.Namespace, location: Location) -> int:
 
 
 def _clean(location: Location) -> list[Finding]:
-    """Remove folders of experiments that are no longer in the store."""
-    known: set[str] = set()
-    if location.may_exist:
-        with contextlib.closing(Reader(location)) as reader:
-            known = {str(e.experiment_id) for e in reader.experiments()}
-    freed = 0
-    for kind in ("run", "logs", "data"):
-        for folder in (location.side / kind).glob("*"):
-            if folder.is_dir() and folder.name not in known:
-                freed += _bytes(folder)
-                shutil.rmtree(folder, ignore_errors=True)
-    return [("clean", True, f"{freed} bytes freed")]
+    """Remove folders of experiments that are no longer in the store, and old logs."""
+    freed = trash.remove_orphans(location)
+    logs = text.plural(forget_old(location.side / "logs"), "log")
+    found = f"{text.size(freed)} freed; {logs} older than {KEPT_DAYS} days removed"
+    return [("clean", True, found)]
 
 
-def _bytes(folder: Path) -> int:
-    return sum(os.stat(f).st_size for f in folder.rglob("*") if f.is_file())
+def _beside(location: Location, experiments: Iterable[Experiment]) -> list[Finding]:
+    """What lies beside the store: how much, and what of it nobody needs."""
+    sizes = [(kind, trash.size(location.side / kind)) for kind in FOLDERS]
+    parts = ", ".join(f"{kind} {text.size(bytes_)}" for kind, bytes_ in sizes if bytes_)
+    found: list[Finding] = [("beside it", True, parts or "nothing")]
+    left = trash.orphans(location, {e.experiment_id for e in experiments})
+    if left:
+        room = text.size(sum(map(trash.size, left)))
+        told = f"{text.plural(len(left), 'folder')} of no experiment ({room}): doctor --clean"
+        found.append(("left behind", True, told))
+    return found
+
+
+def _in_trash(deleted: Sequence[Experiment]) -> list[Finding]:
+    names = ", ".join(e.name for e in deleted[:5]) + (", ..." if len(deleted) > 5 else "")
+    told = f"{names}: `hyperion-tui restore NAME` or `purge NAME`"
+    return [("trash", True, told)] if deleted else []

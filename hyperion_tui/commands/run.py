@@ -20,7 +20,7 @@ from engines.study.location import Location
 from engines.study.reader import Reader
 from engines.study.records import Experiment, Study
 from engines.study.states import FINAL
-from hyperion_tui import options, text, words
+from hyperion_tui import config, options, text, words
 from hyperion_tui.commands import agents
 from hyperion_tui.output import print_json, print_table, talk
 
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace, location: Location) -> int:
     _check_selectors(arguments.selectors)
     request = start.Request(
         selectors=tuple(arguments.selectors),
-        data=arguments.data,
+        data=_data(arguments),
         target=arguments.target,
         time_column=arguments.time_column,
         groups=arguments.groups,
@@ -49,9 +49,9 @@ def run(arguments: argparse.Namespace, location: Location) -> int:
         horizon=arguments.horizon,
         past_target=arguments.past_target,
         device=arguments.device,
-        trials=_or_environment(arguments.trials, "OPTUNA_TRIALS", options.TRIALS),
+        trials=config.setting("trials", arguments.trials),
         time_s=_or_environment(arguments.time, "OPTIMIZATION_TIMEOUT", options.duration_s),
-        workers=arguments.workers,
+        workers=config.setting("workers", arguments.workers),
         seed=_or_environment(arguments.seed, "RANDOM_SEED", options.SEED),
         metric=arguments.metric,
         name=arguments.name,
@@ -92,6 +92,13 @@ def _check_selectors(selectors: list[str]) -> None:
     for word in selectors:
         if word.endswith(".py"):
             raise BadInput(f"`{word}` is a file: name the function in it too, `{word}:FUNCTION`.")
+
+
+def _data(arguments: argparse.Namespace) -> str | None:
+    """What to learn from: as typed, or as the settings say where models are to learn."""
+    if any(":" in word for word in arguments.selectors):
+        return arguments.data  # an objective of one's own takes none
+    return config.setting("data", arguments.data)
 
 
 def _or_environment(value, name, parse):

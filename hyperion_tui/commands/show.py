@@ -42,9 +42,12 @@ def list_experiments(arguments: argparse.Namespace, location: Location) -> int:
     experiments: list[Experiment] = []
     if location.may_exist:
         with looking(location) as reader:
-            experiments = reader.experiments()
+            experiments = reader.trash() if arguments.trash else reader.experiments()
     if arguments.json:
         print_json([experiment_document(e, None) for e in experiments])
+        return 0
+    if not experiments and arguments.trash:
+        talk("The trash is empty.")
         return 0
     if not experiments:
         talk(

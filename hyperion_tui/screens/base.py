@@ -20,7 +20,7 @@ from hyperion_tui.widgets.status import HintLine, StatusLine
 if TYPE_CHECKING:
     from hyperion_tui.app import HyperionApp
 
-LEAST = (80, 24)
+LEAST = (60, 20)
 
 Result = TypeVar("Result")
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from textual import events
 from textual.widget import Widget
 from textual.widgets import Static
 
@@ -23,6 +24,7 @@ from hyperion_tui.widgets.window_table import (
     ListRows,
     Row,
     WindowTable,
+    by_room,
     fitted,
     without_empty,
 )
@@ -43,6 +45,9 @@ SCORES = (
     Column("time", 7, "right"),
     Column("rows", 10, most=24),
 )
+LATE = ("rows", "95 %", "time", "trials", "state")
+"""Columns that stand last where not all have room, what can be done without most easily first."""
+
 SOMETIMES = {"95 %", "p", "rows"}
 """Columns that are left out where no row has anything in them."""
 
@@ -117,16 +122,20 @@ class CompareScreen(Upper):
         else:
             order = f"best {text.clean(pairs[0][0].metric)} first" if pairs else ""
         columns, rows = without_empty(SCORES, rows, SOMETIMES)
-        self._show(rows, fitted(columns, rows), 2, f"Scores of {_studies(pairs)}  {order}")
+        room = self.app.size.width - 2
+        columns, rows = by_room(fitted(columns, rows), rows, room, LATE)
+        self._show(rows, columns, 2, f"Scores of {_studies(pairs)}  {order}")
 
     def _show_side_by_side(self) -> None:
         reason = why_not_ranked(c.experiment for c in self._compared)
         ranked = _ranked(self._compared) if reason is None else self._compared
-        rows = _rows(ranked, mark_best=reason is None)
+        sides = [*_sides(ranked, mark_best=reason is None), *_others(ranked)]
+        rows = _rows(sides)
         if self._only_different:
-            rows = [row for row in rows if len({cell[0] for cell in row.cells[1:]}) > 1]
+            # Ensembles and baselines have no parameters: they would differ from all.
+            rows = [r for r in rows if len({cell[0] for cell in r.cells[1 : 1 + len(ranked)]}) > 1]
         columns = [Column("", LABELS, most=28)]
-        columns += [Column(_heading(c, ranked), STUDY, "right", most=22) for c in ranked]
+        columns += [Column(side.heading, STUDY, "right", most=22) for side in sides]
         order = reason or f"best {text.clean(ranked[0].experiment.metric)} first" if ranked else ""
         self._show(rows, columns, 1, f"Comparison of {_studies(ranked)}  {order}  lines")
 
@@ -138,6 +147,10 @@ class CompareScreen(Upper):
         table.show(ListRows(rows), columns, follow=table.current_key)
         table.call(caption)
         self._tell()
+
+    def on_resize(self, _: events.Resize) -> None:
+        """Other columns have room now."""
+        self.show_snapshot(self.hyperion.snapshot)
 
     def on_line_view_moved(self, _: LineView.Moved) -> None:
         self._tell()
@@ -312,44 +325,99 @@ def _heading(one: Compared, everyone: Sequence[Compared]) -> str:
     return text.clean(one.study.name if several else one.study.model)
 
 
-def _rows(compared: Sequence[Compared], *, mark_best: bool) -> list[Row]:
-    def row(label: str, cells: Iterable[Piece], style: str = "") -> Row:
-        return Row(label, ((label, style or "dim"), *cells))
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One column: what stands beside each label, and the parameters of a study's best trial."""
 
+    heading: str
+    cells: Mapping[str, Piece]
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+LINES = (
+    *("state", "selection score", "selection 95 %", "held-out score", "held-out 95 %", "gap"),
+    *("p against baseline", "trials", "failed", "time in trials", "median trial", "rows"),
+)
+
+
+def _sides(compared: Sequence[Compared], *, mark_best: bool) -> Iterator[Side]:
+    """The studies."""
+    for place, c in enumerate(compared):
+        study = c.study
+        first = mark_best and place == 0 and study.best is not None and len(compared) > 1
+        score = text.number(study.best.selection_score if study.best else None)
+        cells: dict[str, Piece] = {
+            "state": text.state(study.state),
+            "selection score": (f"★ {score}", "strong") if first else (score, ""),
+            **_sure(study.evidence),
+            "held-out score": (text.number(_held_out(c)), ""),
+            "gap": _gap_of(c),
+            "p against baseline": (_luck(study), ""),
+            "trials": (_trials(study), ""),
+            "failed": (str(study.counts.failed), ""),
+            "time in trials": (text.duration(study.train_s), ""),
+            "median trial": (text.duration(study.median_s), ""),
+        }
+        if any(other.study.rows for other in compared):
+            cells["rows"] = (words.rows_used(study.rows), "warn")
+        yield Side(_heading(c, compared), cells, c.params)
+
+
+def _others(compared: Sequence[Compared]) -> Iterator[Side]:
+    """What the studies are measured by: ensembles, then baselines."""
+    groups = group_comparable([(c.experiment, c.study) for c in compared])
+    several = len({c.experiment.experiment_id for c in compared}) > 1
+    for group in groups:
+        for experiment, ensemble in group.ensembles:
+            name = f"{experiment.name}/ensemble" if several else "ensemble"
+            scores = (ensemble.selection_score, ensemble.held_out_score)
+            yield _other(name, "ensemble", scores, ensemble.evidence, group.maximize)
+        of = f"{group.rows[0][0].name}/" if len(groups) > 1 else ""
+        for baseline in group.baselines:
+            scores = (baseline.selection_score, baseline.held_out_score)
+            yield _other(of + baseline.name, "baseline", scores, None, group.maximize)
+
+
+def _other(name: str, kind: str, scores: Scores, evidence: Evidence | None, maximize: bool) -> Side:
+    cells = {
+        "state": (kind, "dim"),
+        "selection score": (text.number(scores[0]), ""),
+        "held-out score": (text.number(scores[1]), ""),
+        **_sure(evidence),
+        "gap": _gap(gap(*scores, maximize)),
+    }
+    if evidence is not None:
+        cells["p against baseline"] = (words.probability(evidence.p), "")
+    return Side(text.clean(name), cells)
+
+
+def _sure(evidence: Evidence | None) -> dict[str, Piece]:
+    return {
+        "selection 95 %": (words.selection_interval(evidence), ""),
+        "held-out 95 %": (words.held_out_interval(evidence), ""),
+    }
+
+
+def _rows(sides: Sequence[Side]) -> list[Row]:
     rows = [
-        row("state", (text.state(c.study.state) for c in compared)),
-        row("selection score", _scores(compared, mark_best)),
-        row("selection 95 %", ((words.selection_interval(c.study.evidence), "") for c in compared)),
-        row("held-out score", ((text.number(_held_out(c)), "") for c in compared)),
-        row("held-out 95 %", ((words.held_out_interval(c.study.evidence), "") for c in compared)),
-        row("gap", (_gap_of(c) for c in compared)),
-        row("p against baseline", ((_luck(c.study), "") for c in compared)),
-        row("trials", ((_trials(c.study), "") for c in compared)),
-        row("failed", ((str(c.study.counts.failed), "") for c in compared)),
-        row("time in trials", ((text.duration(c.study.train_s), "") for c in compared)),
-        row("median trial", ((text.duration(c.study.median_s), "") for c in compared)),
+        Row(label, ((label, "dim"), *(side.cells.get(label, ("", "")) for side in sides)))
+        for label in LINES
+        if any(label in side.cells for side in sides)
     ]
-    if any(c.study.rows for c in compared):
-        rows.append(row("rows", ((words.rows_used(c.study.rows), "warn") for c in compared)))
-    names = list(dict.fromkeys(name for c in compared for name in c.params))
+    names = list(dict.fromkeys(name for side in sides for name in side.params))
     if names:
-        rows.append(row("best parameters", (("", "") for _ in compared), "strong"))
+        label = "best parameters"
+        rows.append(Row(label, ((label, "strong"), *(("", "") for _ in sides))))
     for name in names:
-        values = [
-            text.parameter(c.params[name]) if name in c.params else text.ABSENT for c in compared
-        ]
-        label = "  " + text.clean(name)
-        rows.append(Row(("parameter", name), ((label, "dim"), *((v, "") for v in values))))
+        cells = (_value(side, name) for side in sides)
+        rows.append(Row(("parameter", name), (("  " + text.clean(name), "dim"), *cells)))
     return rows
 
 
-def _scores(compared: Sequence[Compared], mark_best: bool) -> list[Piece]:
-    cells: list[Piece] = []
-    for place, c in enumerate(compared):
-        score = text.number(c.study.best.selection_score if c.study.best else None)
-        best = mark_best and place == 0 and c.study.best is not None and len(compared) > 1
-        cells.append((f"★ {score}", "strong") if best else (score, ""))
-    return cells
+def _value(side: Side, name: str) -> Piece:
+    if not side.params:
+        return "", ""
+    return text.parameter(side.params[name]) if name in side.params else text.ABSENT, ""
 
 
 def _held_out(c: Compared) -> float | None:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
+from textual import events
 from textual.widget import Widget
 from textual.widgets import Static
 
 from engines.run.orders import Target
+from engines.study import trash
 from engines.study.records import Experiment
-from hyperion_tui import actions, text
+from hyperion_tui import actions, orders, text
 from hyperion_tui.messages import Snapshot
 from hyperion_tui.screens.base import Upper
 from hyperion_tui.screens.compare import CompareScreen
 from hyperion_tui.screens.ordering import OrderingView
 from hyperion_tui.widgets.lines import LineView
-from hyperion_tui.widgets.window_table import Column, ListRows, Row, WindowTable, fitted
+from hyperion_tui.widgets.window_table import Column, ListRows, Row, WindowTable, by_room, fitted
 
 COLUMNS = (
     Column("experiment", 16, most=40),
@@ -27,6 +30,9 @@ COLUMNS = (
     Column("ETA", 7, "right"),
     Column("created", 16),
 )
+
+LATE = ("created", "model", "ETA", "models", "done")
+"""Columns that stand last where not all have room, what can be done without most easily first."""
 
 SORTS = ("created", "name", "state")
 
@@ -80,9 +86,19 @@ class ExperimentsScreen(Upper, OrderingView):
             shown.reverse()
         rows = [_row(e, is_open=e.experiment_id == snapshot.current_id) for e in shown]
         table = self.table
-        table.show(ListRows(rows), fitted(COLUMNS, rows), follow=table.current_key)
+        columns = [
+            replace(c, width=max(c.width, _widest(rows))) if c.label == "state" else c
+            for c in COLUMNS
+        ]
+        room = self.app.size.width - 2
+        shown_columns, rows = by_room(fitted(columns, rows), rows, room, LATE)
+        table.show(ListRows(rows), shown_columns, follow=table.current_key)
         turned = ", reversed" if self._reversed else ""
         table.call(f"Experiments  by {self._sort}{turned}")
+
+    def on_resize(self, _: events.Resize) -> None:
+        """Other columns have room now."""
+        self.show_snapshot(self.hyperion.snapshot)
 
     def on_window_table_sort_asked(self, message: WindowTable.SortAsked) -> None:
         if message.reverse:
@@ -114,12 +130,46 @@ class ExperimentsScreen(Upper, OrderingView):
 
     def action_compare(self) -> None:
         """All studies of the marked experiments, or of the one under the cursor."""
-        marked = [e for e in self._experiments if e.experiment_id in self.table.marked]
-        current = self._current()
-        chosen = marked or ([current] if current else [])
-        ids = [study.study_id for experiment in chosen for study in experiment.studies]
+        ids = [study.study_id for experiment in self._chosen() for study in experiment.studies]
         if ids:
             self.app.push_screen(CompareScreen(ids))
+
+    def action_delete(self) -> None:
+        """Put the marked experiments, or the one under the cursor, into the trash."""
+        chosen = self._chosen()
+        busy = [e for e in chosen if e.state not in trash.AT_REST]
+        if busy:
+            end, delete = actions.key_of("cancel"), actions.key_of("delete")
+            self.say(f"{busy[0].name} is {busy[0].state}: {end} ends it, then {delete} deletes it")
+        elif chosen:
+            location = self.hyperion.location
+            self.hyperion.in_thread(
+                lambda: orders.delete(location, chosen), lambda told: self._deleted(chosen, told)
+            )
+
+    def _deleted(self, experiments: list[Experiment], told: str) -> None:
+        self.hyperion.deleted.append(experiments)
+        self.table.marked.clear()
+        self.hyperion.say(told)
+
+    def action_undo(self) -> None:
+        """Bring back what was deleted last while this app is open."""
+        if not self.hyperion.deleted:
+            self.say("nothing was deleted here; `hyperion-tui list --trash` shows what was before")
+            return
+        experiments, location = self.hyperion.deleted.pop(), self.hyperion.location
+        self.hyperion.in_thread(lambda: orders.restore(location, experiments), self.hyperion.say)
+
+    def _chosen(self) -> list[Experiment]:
+        """The marked experiments, or the one under the cursor."""
+        marked = [e for e in self._experiments if e.experiment_id in self.table.marked]
+        current = self._current()
+        return marked or ([current] if current else [])
+
+
+def _widest(rows: list[Row]) -> int:
+    """The width of the states: an experiment without its runner says what to do."""
+    return max((len(row.cells[1][0]) for row in rows), default=0)
 
 
 def _id(key: object) -> int | None:
@@ -137,7 +187,7 @@ def _row(experiment: Experiment, *, is_open: bool) -> Row:
     done = str(experiment.finished) if goal is None else f"{experiment.finished}/{goal}"
     state, style = text.state(experiment.state)
     if experiment.is_orphaned:
-        style = "warn"
+        state, style = f"{state} (no runner: {actions.key_of('resume')} resumes)", "warn"
     eta = experiment.eta_s if experiment.state == "running" else None
     return Row(
         experiment.experiment_id,

@@ -80,7 +80,8 @@ class LaunchDialog(Dialog[str]):
 
     def content(self) -> Iterable[Widget]:
         """One line a field, as many as there is room for, then a line of help or the error."""
-        known = {"seed": "42", **self._draft.values}
+        own = str(self.hyperion.settings.values.get("data", ""))
+        known = {"seed": "42", "data": own, **self._draft.values}
         models = Field("Models", self._selectors, "models, families or `all`", id="selectors")
         others = (Field(label, known.get(n, ""), about, id=n) for n, label, about in FIELDS)
         yield VerticalScroll(models, *others, id="fields", can_focus=False)
@@ -97,8 +98,7 @@ class LaunchDialog(Dialog[str]):
         self._offer_columns(columns_of(self._entry("data").value.strip()))
         self._say("bundled: " + ", ".join(BUNDLED))
         self._entry("data" if self._selectors else "selectors").focus()
-        if self._draft.values:
-            self._look()
+        self._look()
 
     def on_resize(self, _: events.Resize) -> None:
         room = int(self.app.size.height * 0.9) - ROOM_AROUND

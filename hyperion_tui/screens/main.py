@@ -177,10 +177,10 @@ class MainScreen(OrderingView):
         self.app.push_screen(ExperimentsScreen())
 
     def on_trial_log_filter_asked(self) -> None:
-        self._prompt(self.log_pane, self.log_pane.words, "show lines that contain")
+        self._prompt(self.log_pane, self.log_pane.words, "words, state:failed, model:xgb*")
 
     def on_model_tree_filter_asked(self) -> None:
-        self._prompt(self.models, self.models.words, "show models whose name or use contains")
+        self._prompt(self.models, self.models.words, "words, state:running, model:*boost")
 
     def _prompt(self, pane: ModelTree | TrialLog, value: str, question: str) -> None:
         prompt = self.query_one(Prompt)

@@ -13,7 +13,7 @@ from textual.widgets import Static
 
 from engines.errors import HyperionError
 from engines.study.records import BUY_AND_HOLD, Experiment, TrialDetail
-from hyperion_tui import actions, orders, text, words
+from hyperion_tui import actions, clipboard, orders, text, words
 from hyperion_tui.messages import Snapshot
 from hyperion_tui.screens.base import Upper
 from hyperion_tui.widgets.equity import equity_lines
@@ -143,8 +143,7 @@ class TrialScreen(Upper):
         trial = self._detail.trial
         parts = [json.dumps(trial.params, indent=2, default=str), trial.error or ""]
         parts.append(self._detail.traceback or "")
-        self.app.copy_to_clipboard("\n".join(part for part in parts if part))
-        self.say("copied, if the terminal allows it (in tmux: set -g set-clipboard on)")
+        self.say(clipboard.copy(self.app, "\n".join(part for part in parts if part)))
 
 
 def _parameter(name: str, params: dict[str, Any], best: dict[str, Any]) -> Row:

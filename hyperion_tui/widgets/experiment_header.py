@@ -7,7 +7,7 @@ from rich.text import Text
 from textual.widget import Widget
 
 from engines.study.records import Experiment
-from hyperion_tui import text
+from hyperion_tui import actions, text
 from hyperion_tui.messages import Snapshot
 
 
@@ -63,7 +63,7 @@ def _first_line(
 ) -> tuple[tuple[str, str], ...]:
     state, style = text.state(experiment.state)
     if experiment.is_orphaned:
-        state, style = f"{state} (no runner: u starts one)", "warn"
+        state, style = f"{state} (no runner: {actions.key_of('resume')} starts one)", "warn"
     elif experiment.trouble is not None:
         state, style = f"{state}: {experiment.trouble.partition(':')[0]}", "bad"
     elif flagged := [worker for worker in snapshot.workers if worker.flag is not None]:

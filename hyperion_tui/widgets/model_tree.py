@@ -9,6 +9,7 @@ from textual.message import Message
 from engines.models.spec import ModelSpec
 from engines.study.records import Experiment, Study
 from hyperion_tui import actions, text
+from hyperion_tui.query import Query, parse
 from hyperion_tui.widgets.lines import LineView, Piece
 
 _UNFIT = "–"
@@ -21,6 +22,9 @@ class ModelTree(LineView):
     Greyed: what is not installed, and what can't be used on the data in view, each with its
     reason when the cursor is on it. The latter can be marked all the same: the next experiment
     may have other data.
+
+    Until a family is folded by hand, all are unfolded if there is room for that; if not, the
+    smaller ones are, and of the others those models are shown that the open experiment has.
     """
 
     BINDINGS = actions.bindings("tree")
@@ -40,7 +44,8 @@ class ModelTree(LineView):
         # Asked once: looking for a package on the disk takes its time.
         self.reasons = {s.name: s.reason_missing for specs in families.values() for s in specs}
         self.words = ""
-        self._open = set(families)
+        self._folds: dict[str, bool] = {}
+        self._query = Query()
         self._studies: dict[str, Study] = {}
         self._unfit: Mapping[str, str] = {}
         self._data = ""
@@ -54,7 +59,24 @@ class ModelTree(LineView):
         studies = {s.model: s for s in experiment.studies} if experiment else {}
         before, self._studies = self._studies, studies
         changed = {m for m in {*before, *studies} if _seen(before.get(m)) != _seen(studies.get(m))}
-        self._repaint_models(changed)
+        if before.keys() == studies.keys():
+            self._repaint_models(changed)
+        else:
+            self._list_again()
+
+    def on_resize(self) -> None:
+        """Other families may have room now."""
+        self._list_again()
+
+    def _list_again(self) -> None:
+        """List the lines anew; the cursor stays with its line, or goes to that of the family."""
+        current, before = self.current, self._lines
+        self._list_lines()
+        if self._lines != before:
+            self.repaint_all()
+        family = current.family if isinstance(current, ModelSpec) else current
+        known = next((line for line in (current, family) if line in self._lines), None)
+        self.move_to(0 if known is None else self._lines.index(known))
 
     def grey(self, unfit: Mapping[str, str], data: str) -> None:
         """Grey the models that can't be used on some data. unfit: reasons, by model."""
@@ -65,10 +87,14 @@ class ModelTree(LineView):
             self.post_message(self.Moved(self))
 
     def find(self, words: str) -> None:
-        """Show models whose name or use contains `words`; all for an empty text."""
+        """Show models that match a query, see `hyperion_tui.query`; all for an empty text."""
         current = self.current
         self.words = words.strip()
+        self._query = parse(words)
         self._list_lines()
+        if not self.words and isinstance(current, ModelSpec) and current not in self._lines:
+            # What was found and chosen stays in sight.
+            self._fold(current.family, closed=False)
         self.repaint_all()
         first = next((i for i, line in enumerate(self._lines) if isinstance(line, ModelSpec)), 0)
         kept = current in self._lines and (not self.words or isinstance(current, ModelSpec))
@@ -137,7 +163,7 @@ class ModelTree(LineView):
 
     def _family_line(self, family: str, width: int) -> Iterable[Piece]:
         usable, total = len(self._usable(family)), len(self.families[family])
-        fold = "▾" if family in self._open else "▸"
+        fold = "▾" if family in self._unfolded() else "▸"
         state = self._state(family)
         tail = f"{usable}/{total}"
         return (
@@ -208,18 +234,24 @@ class ModelTree(LineView):
         if line is None or self.words:
             return
         family = line if isinstance(line, str) else line.family
-        if closed == (family not in self._open):
+        if closed == self._folds.get(family, family not in self._unfolded()):
             return
-        self._open ^= {family}
-        self._list_lines()
+        self._fold(family, closed=closed)
         self.repaint_all()
         self.move_to(self._lines.index(family))
+
+    def _fold(self, family: str, *, closed: bool) -> None:
+        """From now on the person decides; the other families stay as they are."""
+        unfolded = self._unfolded()
+        self._folds = {f: self._folds.get(f, f not in unfolded) for f in self.families}
+        self._folds[family] = closed
+        self._list_lines()
 
     def action_choose(self) -> None:
         """Enter folds a family; of a model with a study it opens the trials."""
         line = self.current
         if isinstance(line, str):
-            self.action_fold(line in self._open)
+            self.action_fold(line in self._unfolded())
         else:
             super().action_choose()
 
@@ -227,22 +259,40 @@ class ModelTree(LineView):
 
     def _list_lines(self) -> None:
         self._lines = []
+        unfolded = self._unfolded()
         for family in self.families:
             found = self._found(family)
             if self.words and not found:
                 continue
             self._lines.append(family)
-            if family in self._open or self.words:
+            if self.words or family in unfolded:
                 self._lines += found
+            elif not self._folds:
+                self._lines += [spec for spec in found if spec.name in self._studies]
+
+    def _unfolded(self) -> set[str]:
+        """The families of which all models are listed."""
+        if self._folds:
+            return {family for family, closed in self._folds.items() if not closed}
+        # What must be seen anyway: the families, and the models of the experiment.
+        room = max(1, self.window) - len(self.families) - len(self._studies)
+        chosen = set()
+        for family, specs in sorted(self.families.items(), key=lambda pair: len(pair[1])):
+            more = sum(spec.name not in self._studies for spec in specs)
+            if more > room:
+                break
+            room -= more
+            chosen.add(family)
+        return chosen
 
     def _found(self, family: str) -> list[ModelSpec]:
         """The models of a family that match what is looked for."""
-        wanted = self.words.casefold().split()
-        return [
-            spec
-            for spec in self.families[family]
-            if all(word in f"{spec.name} {spec.summary}".casefold() for word in wanted)
-        ]
+        return [spec for spec in self.families[family] if self._is_asked_for(spec)]
+
+    def _is_asked_for(self, spec: ModelSpec) -> bool:
+        study = self._studies.get(spec.name)
+        state = study.state if study else ""
+        return self._query.matches(state, spec.name, lambda: f"{spec.name} {spec.summary}")
 
     def _usable(self, family: str) -> list[ModelSpec]:
         return [s for s in self.families[family] if self.reasons[s.name] is None]

@@ -15,6 +15,7 @@ from hyperion_tui.widgets.window_table import (
     ListRows,
     Row,
     WindowTable,
+    by_room,
     fitted,
     without_empty,
 )
@@ -32,6 +33,9 @@ COLUMNS = (
     Column("p", 6, "right"),
     Column("rows", 6, "right"),
 )
+LATE = ("rows", "p", "time", "95 %", "gap", "done", "state")
+"""Columns that stand last where not all have room, what can be done without most easily first."""
+
 SOMETIMES = {"95 %", "p", "rows"}
 """Columns that are left out where no row has anything in them."""
 
@@ -156,8 +160,13 @@ class ResultsTable(WindowTable):
             for line in ordered(shown, self.sort, self.reversed, experiment.maximize)
         ]
         columns, rows = without_empty(COLUMNS, rows, SOMETIMES)
+        columns, rows = by_room(fitted(columns, rows), rows, self.size.width, LATE)
         follow = self.current_key if self.cursor else None
-        self.show(ListRows(rows), fitted(columns, rows), follow=follow)
+        self.show(ListRows(rows), columns, follow=follow)
+
+    def on_resize(self) -> None:
+        """Other columns have room now."""
+        self.show_experiment(self._experiment)
 
     @property
     def current_study(self) -> Study | None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rich.text import Text
 from textual.binding import Binding
 from textual.message import Message
+from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Input
 
@@ -15,6 +16,9 @@ from hyperion_tui import actions, text
 
 NOTICE_S = 4.0
 """How long a notice is safe from being replaced by a hint that nobody asked for by a key."""
+
+GONE_S = 10.0
+"""After so long a notice goes by itself: what it tells of is over."""
 
 READ_S = 1.0
 """After so long a notice counts as read: the next key takes it away."""
@@ -45,12 +49,16 @@ class StatusLine(TextLine):
     """The latest notice, or else what is wrong, or else a hint about what is under the cursor."""
 
     _said_at = float("-inf")
+    _end: Timer | None = None
     _hint = ""
     _trouble = ""
 
     def say(self, notice: str) -> None:
-        """A notice: stays until the next key after it was read, or until a hint replaces it."""
+        """A notice: stays until the next key after it was read, or for some seconds."""
         self._said_at = time.monotonic()
+        if self._end is not None:
+            self._end.stop()
+        self._end = self.set_timer(GONE_S, self._show_rest)
         self.show(Text(text.clean(notice)))
 
     def hint(self, about: str) -> None:

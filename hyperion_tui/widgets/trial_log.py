@@ -10,6 +10,7 @@ from textual.message import Message
 from engines.study import events as kinds
 from engines.study.records import Event
 from hyperion_tui import actions, text
+from hyperion_tui.query import Query, parse
 from hyperion_tui.widgets.lines import CURSOR, LineView, Piece
 
 KEPT = 5_000
@@ -25,6 +26,16 @@ _LOOKS = {
 """Glyph, style of the glyph and style of the words, by the kind of event."""
 
 
+_STATES = {
+    kinds.TRIAL_STARTED: "running",
+    kinds.TRIAL_COMPLETE: "complete",
+    kinds.TRIAL_PRUNED: "pruned",
+    kinds.TRIAL_FAILED: "failed",
+    kinds.TRIAL_REQUEUED: "waiting",
+}
+"""The state that a trial has after an event, as `state:` in a filter means it."""
+
+
 class TrialLog(LineView):
     """The latest events of one experiment."""
 
@@ -37,6 +48,7 @@ class TrialLog(LineView):
         super().__init__(id=id)
         self.following = True
         self.words = ""
+        self._query = Query()
         self.unseen = 0
         self._experiment_id: int | None = None
         self._last_seq = 0
@@ -82,8 +94,9 @@ class TrialLog(LineView):
         self.moved()
 
     def filter(self, words: str) -> None:
-        """Show only lines that contain `words`, in any case; an empty text shows all."""
+        """Show only lines that match a query, see `hyperion_tui.query`; all for an empty text."""
         self.words = words.strip()
+        self._query = parse(words)
         self._refill()
 
     def _refill(self) -> None:
@@ -93,9 +106,10 @@ class TrialLog(LineView):
         self.move_to(len(self._shown) - 1 if self.following else self.cursor)
 
     def _matches(self, event: Event) -> bool:
-        if not self.words:
-            return True
-        return self.words.casefold() in f"{_subject(event)} {event.text}".casefold()
+        state = _STATES.get(event.kind, "")
+        return self._query.matches(
+            state, event.model or "", lambda: f"{_subject(event)} {event.text}"
+        )
 
     @property
     def current(self) -> Event | None:

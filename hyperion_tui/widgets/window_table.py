@@ -315,4 +315,25 @@ def without_empty(
     return tuple(columns[place] for place in kept), fewer
 
 
+def by_room(
+    columns: Sequence[Column], rows: Sequence[Row], width: int, late: Sequence[str]
+) -> tuple[tuple[Column, ...], list[Row]]:
+    """(columns, rows) that fit into `width` cells, those of `late` behind the others if not.
+
+    late: labels, what can be done without most easily first. Nothing is lost: → leads to them.
+    """
+    order, behind = list(range(len(columns))), list[int]()
+    needed = 2 + sum(column.width + 1 for column in columns) - 1
+    for label in late:
+        moved = [place for place in order if columns[place].label == label]
+        if needed <= width or not moved:
+            continue
+        behind[:0] = moved
+        order = [place for place in order if place not in moved]
+        needed -= sum(columns[place].width + 1 for place in moved)
+    order += behind
+    turned = [replace(row, cells=tuple(row.cells[place] for place in order)) for row in rows]
+    return tuple(columns[place] for place in order), turned
+
+
 _NEVER = Row(("never",), ())

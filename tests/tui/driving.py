@@ -6,10 +6,13 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 
+from textual.events import Key
+from textual.keys import _character_to_key
 from textual.pilot import Pilot
 
 from engines.study.location import Location
 from hyperion_tui.app import HyperionApp
+from hyperion_tui.config import Settings
 
 
 class Seat:
@@ -37,10 +40,21 @@ class Seat:
         """Press keys as a person does, who sees what one has done before the next."""
         for key in keys:
             await self.pilot.press(key)
-            await self.pilot.pause()
+            await self._rest()
+
+    async def burst(self, *keys: str) -> None:
+        """Press keys all at once: the last is there before the first has done anything."""
+        for key in keys:
+            name = _character_to_key(key) if len(key) == 1 else key
+            self.app.post_message(Key(name, key if len(key) == 1 else None))
+        await self._rest()
+
+    async def _rest(self) -> None:
+        await self.pilot.pause()
+        await self.until(lambda: self.app.keyboard.is_at_rest, "the end of what keys do")
 
     async def type(self, words: str) -> None:
-        await self.press(*("space" if c == " " else c for c in words))
+        await self.burst(*words)
 
     async def until(self, condition: Callable[[], object], what: str = "") -> None:
         """Wait for something to become true; fails with what is on the screen."""
@@ -61,10 +75,14 @@ class Seat:
 
 @contextlib.asynccontextmanager
 async def sitting(
-    location: Location, size: tuple[int, int] = (120, 40), *, settle: bool = True
+    location: Location,
+    size: tuple[int, int] = (120, 40),
+    *,
+    settle: bool = True,
+    settings: Settings | None = None,
 ) -> AsyncIterator[Seat]:
     """The app on a store, in a terminal of `size`; its first picture has been drawn."""
-    app = HyperionApp(location)
+    app = HyperionApp(location, settings=settings)
     async with app.run_test(size=size) as pilot:
         seat = Seat(app, pilot)
         if settle and location.path.exists():

@@ -11,6 +11,7 @@ import struct
 import sys
 import termios
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,9 +30,14 @@ class Terminal:
     """A child on a pseudo-terminal of its own."""
 
     def __init__(
-        self, store: Path | str, width: int = 120, height: int = 40, before: str = ""
+        self,
+        store: Path | str,
+        width: int = 120,
+        height: int = 40,
+        before: str = "",
+        environment: Mapping[str, str] | None = None,
     ) -> None:
-        """before: statements that the child runs first."""
+        """before: statements that the child runs first. environment: variables of its own."""
         size = struct.pack("HHHH", height, width, 0, 0)
         self.pid, self.descriptor = pty.fork()
         if self.pid == 0:
@@ -39,8 +45,13 @@ class Terminal:
             os.chdir(ROOT)
             os.environ.update(TERM="xterm-256color", COLORTERM="truecolor")
             os.environ["HYPERION_STORAGE"] = str(store)
+            os.environ.update(environment or {})
             os.execv(sys.executable, [sys.executable, "-c", before + _PROGRAM])
         self.code: int | None = None
+
+    def resize(self, width: int, height: int) -> None:
+        """Give the terminal another size; the child hears of it."""
+        fcntl.ioctl(self.descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
 
     def send(self, keys: str) -> None:
         os.write(self.descriptor, keys.encode())
@@ -90,4 +101,10 @@ class Terminal:
         if self.code is None:
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
-        os.close(self.descriptor)
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """Drop the line."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1

@@ -56,7 +56,9 @@ async def test_marked_studies_only(store: Store):
         await seat.press("t")
 
         await seat.sees("Comparison of 2 studies")
-        assert seat.lines()[2].strip("┃ ").split() == ["lightgbm", "random_forest"]
+        assert seat.lines()[2].strip("┃ ").split() == [
+            *("lightgbm", "random_forest", "mean", "median"),
+        ]
 
 
 async def test_lines_in_which_all_agree_can_be_hidden(store: Store):

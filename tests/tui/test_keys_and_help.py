@@ -16,16 +16,7 @@ def test_every_scope_has_a_heading_and_every_heading_has_actions():
 
 
 def test_no_key_means_two_things_in_one_place():
-    together = [
-        ("app", "panes", "work", "orders", "list", "tree"),
-        ("app", "panes", "work", "orders", "list", "table", "marks"),
-        ("app", "panes", "work", "orders", "list", "log"),
-        ("app", "back", "orders", "list", "table", "trials"),
-        ("app", "back", "list", "table", "compared"),
-        ("app", "back", "orders", "experiments", "list", "table", "marks"),
-        ("app", "back", "list", "trial"),
-    ]
-    for scopes in together:
+    for scopes in actions.TOGETHER:
         keys = [key for a in actions.of(*scopes) for key in a.key.split(",")]
         assert sorted(keys) == sorted(set(keys)), scopes
 
@@ -100,17 +91,17 @@ async def test_without_colours_none_is_sent(store: Store, monkeypatch: pytest.Mo
                     assert style.bgcolor is None or style.bgcolor.is_default
 
 
-@pytest.mark.parametrize("size", [(79, 24), (80, 23), (60, 15)])
+@pytest.mark.parametrize("size", [(59, 24), (80, 19), (40, 8)])
 async def test_a_terminal_that_is_too_small_is_told_the_least_size(
     store: Store, size: tuple[int, int]
 ):
     add_typical(store)
 
     async with sitting(store.location, size) as seat:
-        await seat.sees(f"needs 80x24, this is {size[0]}x{size[1]}")
+        await seat.sees(f"needs 60x20, this is {size[0]}x{size[1]}")
         assert len([line for line in seat.lines() if line.strip()]) == 1
 
-        await seat.pilot.resize_terminal(80, 24)
+        await seat.pilot.resize_terminal(60, 20)
         await seat.sees("1 Models")
 
 

@@ -50,7 +50,7 @@ async def test_what_is_typed_becomes_the_command(store: Store, spawned: Children
         await seat.until(lambda: started(spawned))
         assert started(spawned) == [
             [
-                *("run", "ridge", "lasso", "--data", "my data.csv", "--target", "price"),
+                *("run", "ridge", "random_forest", "--data", "my data.csv", "--target", "price"),
                 *("--trials", "7", "--seed", "42", "--detach", "--json"),
             ]
         ]

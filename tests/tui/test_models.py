@@ -85,7 +85,7 @@ async def test_models_are_found_by_name_or_use_and_marked_together(store: Store)
         ]
         await seat.press("up", "space")
         assert tree(seat).marked == {"huber", "theil_sen", "ransac"}
-        await seat.press("slash", "ctrl+u", "enter")
+        await seat.press("slash", "ctrl+u", "enter", "right")
         await seat.sees("lasso")
         assert tree(seat).selectors() == ["huber", "theil_sen", "ransac"]
 
@@ -97,7 +97,7 @@ async def test_what_is_not_found_leaves_an_empty_tree_and_no_crash(store: Store)
         await seat.press("down", "space", "enter", "left", "end")
         assert tree(seat).line_count() == 0
         await seat.press("slash", "ctrl+u", "enter")
-        await seat.sees("ridge")
+        await seat.sees("sklearn")
 
 
 async def test_a_question_for_a_text_can_be_called_off(store: Store):

@@ -53,7 +53,7 @@ SCENES: dict[str, list[str]] = {
     "models": ["down", "space", "down", "space"],
     "trials": ["2", "enter", "down"],
     "compare": ["c"],
-    "sides": ["c", "t"],
+    "sides": ["o", "down", "enter", "c", "t"],
     "finished": ["o", "down", "enter", "2", "down", "down"],
     "scores": ["o", "down", "enter", "c"],
     "experiments": ["o"],

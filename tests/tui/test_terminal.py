@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import os
+import re
 import signal
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +17,9 @@ from tests.tui.terminal import Terminal
 
 MAIN_SCREEN_LEFT = b"\x1b[?1049l"
 CURSOR_SHOWN = b"\x1b[?25h"
+
+
+slow = functools.partial(pytest.param, marks=pytest.mark.slow)
 
 
 @contextlib.contextmanager
@@ -70,6 +76,15 @@ def test_a_signal_ends_it_in_order(store: Store, number: signal.Signals):
         assert CURSOR_SHOWN in last
 
 
+def test_a_line_that_drops_ends_it_in_order(store: Store):
+    add_typical(store)
+
+    with started(store, width=80, height=24) as terminal:
+        terminal.hang_up()
+
+        assert terminal.wait() == 128 + signal.SIGHUP
+
+
 def test_leaving_gives_the_terminal_back_and_says_what_goes_on(store: Store):
     add_typical(store, paused=False)
 
@@ -117,3 +132,56 @@ def test_a_terminal_that_takes_no_output_holds_nobody_back(store: Store):
         terminal.kill(signal.SIGHUP)
 
         assert terminal.wait() == -signal.SIGALRM
+
+
+def test_ctrl_z_gives_the_terminal_back_and_fg_draws_all_again(store: Store):
+    add_typical(store)
+
+    with started(store, width=80, height=24) as terminal:
+        terminal.send("\x1a")
+        last = terminal.read_until(MAIN_SCREEN_LEFT) + terminal.read()
+        _, status = os.waitpid(terminal.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+        assert CURSOR_SHOWN in last
+
+        terminal.kill(signal.SIGCONT)
+        again = terminal.read_until(b"lightgbm") + terminal.read(1.0)
+        assert b"\x1b[?1049h" in again
+        terminal.send("q")
+        terminal.read()
+        assert terminal.wait() == 0
+
+
+def test_a_terminal_that_changes_its_size_is_filled_again(store: Store):
+    add_typical(store)
+
+    with started(store, width=80, height=24) as terminal:
+        terminal.resize(50, 15)
+        terminal.read_until(b"needs 60x20, this is 50x15")
+        terminal.resize(120, 40)
+        terminal.read_until(b"lightgbm")
+
+
+@pytest.mark.parametrize(
+    ("environment", "wanted", "unwanted"),
+    [
+        slow({"TERM": "xterm", "COLORTERM": ""}, rb"\x1b\[[0-9;]*3[0-7]", rb"[34]8;[25];"),
+        slow({"TERM": "screen-256color", "COLORTERM": ""}, rb"38;5;", rb"[34]8;2;"),
+        slow({"COLORTERM": "truecolor"}, rb"38;2;", rb"38;5;"),
+        ({"NO_COLOR": "1"}, rb"lightgbm", rb"[34]8;[25];"),
+        ({"LC_ALL": "C"}, rb"2 Results", rb"[^\x00-\x7f]"),
+    ],
+    ids=["16", "256", "millions", "none", "ascii"],
+)
+def test_no_more_colours_and_signs_are_sent_than_the_terminal_knows(
+    store: Store, environment: dict[str, str], wanted: bytes, unwanted: bytes
+):
+    add_typical(store)
+
+    terminal = Terminal(store.location.path, 80, 24, environment=environment)
+    try:
+        seen = terminal.read_until(b"lightgbm") + terminal.read(1.0)
+    finally:
+        terminal.close()
+    assert re.search(wanted, seen)
+    assert not re.search(unwanted, seen)

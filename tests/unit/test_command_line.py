@@ -565,9 +565,9 @@ def test_without_a_terminal_the_app_names_the_commands(say: Say, own_home: Path)
     [
         ("dumb", 100, 40, "TERM=dumb can't draw the app: use a command instead"),
         ("", 100, 40, "TERM= can't draw the app"),
-        ("xterm", 20, 5, r"needs 80x24 .* this terminal has 20x5: enlarge it"),
-        ("xterm", 79, 24, "this terminal has 79x24"),
-        ("xterm", 80, 23, "this terminal has 80x23"),
+        ("xterm", 20, 5, r"needs 60x20 .* this terminal has 20x5: enlarge it"),
+        ("xterm", 59, 24, "this terminal has 59x24"),
+        ("xterm", 80, 19, "this terminal has 80x19"),
     ],
 )
 def test_a_terminal_that_can_not_show_the_app_is_refused_in_one_line(
@@ -583,8 +583,8 @@ def test_a_terminal_that_can_not_show_the_app_is_refused_in_one_line(
         cli.check_terminal()
 
     monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setenv("LINES", "24")
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("LINES", "20")
     cli.check_terminal()
 
 

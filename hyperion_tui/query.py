@@ -1,0 +1,47 @@
+"""What is typed to filter by: `state:failed model:xgb* max_bin`.
+
+Words with `state:` and `model:` ask for a state and for models, as patterns with `*` and `?`;
+several of one kind are alternatives. All other words must be in the text, in any case.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable
+from dataclasses import dataclass
+
+_KINDS = ("state", "model")
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Patterns of states and of models, and words; an empty one lets everything through."""
+
+    states: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+
+    def matches(self, state: str, model: str, text: Callable[[], str]) -> bool:
+        """Whether something of this state and model, described by `text`, is asked for."""
+        return (
+            _fits(state, self.states)
+            and _fits(model, self.models)
+            and (not self.words or all(word in text().casefold() for word in self.words))
+        )
+
+
+def parse(typed: str) -> Query:
+    """The query that a text means. A word with another colon in it is a word."""
+    asked: dict[str, list[str]] = {kind: [] for kind in _KINDS}
+    words = []
+    for word in typed.casefold().split():
+        kind, colon, pattern = word.partition(":")
+        if colon and pattern and kind in asked:
+            asked[kind].append(pattern)
+        else:
+            words.append(word)
+    return Query(tuple(asked["state"]), tuple(asked["model"]), tuple(words))
+
+
+def _fits(value: str, patterns: tuple[str, ...]) -> bool:
+    return not patterns or any(fnmatch.fnmatchcase(value.casefold(), p) for p in patterns)
