@@ -136,8 +136,7 @@ def _share_without_gain(
 ) -> float:
     gain = measures.resampled(metric, y, predicted, draws)
     gain = gain - measures.resampled(metric, y, reference, draws)
-    gain = gain[np.isfinite(gain)]
-    # The direction is that of the metric: all without a loss of rows are maximised.
+    gain = gain[np.isfinite(gain)] * (1 if metric.maximize else -1)
     return float((1 + (gain <= 0).sum()) / (1 + len(gain)))
 
 

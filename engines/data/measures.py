@@ -40,7 +40,8 @@ def resampled(metric: Metric, y: Floats, predicted: Floats, draws: Draws) -> Flo
     """The metric on each resample: (R,), NaN where it is not defined."""
     # What overflows is infinite, and refused as a score.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        return FORMULAS[metric.name](y, predicted, draws)
+        formula = metric.formula or FORMULAS[metric.name]
+        return formula(y, predicted, draws)
 
 
 def arrays(metric: Metric, y_true: Any, predicted: Any) -> tuple[Floats, Floats]:

@@ -19,6 +19,7 @@ from engines.data.confidence import beats, interval, selection_interval
 from engines.data.scoring import ScoreError
 from engines.data.splits import Rows
 from engines.errors import one_line
+from engines.run import opened
 from engines.run.artefacts import NotKept
 from engines.run.context import Context
 from engines.study.claims import Job
@@ -38,6 +39,9 @@ from engines.study.study_rows import add_baselines, has_baselines
 Floats = npt.NDArray[np.float64]
 Predictor = Callable[[Rows], Floats]
 """Rows of the experiment, by number, to what is predicted for them."""
+
+
+NOTHING_HELD_OUT = "no rows were held out: give some to be scored in the end"
 
 
 def score_baselines(context: Context) -> None:
@@ -68,6 +72,9 @@ def close(context: Context, job: Job) -> None:
     elif context.experiment.objective is not None:
         note = "an objective of your own has no held-out part"
         found = HeldOut(None, best[0].number, note)
+    elif not len(context.data.split.held_out):
+        evidence = weigh(context, _kept_predictions(context, best[0]), None)
+        found = HeldOut(None, best[0].number, NOTHING_HELD_OUT, evidence=evidence)
     else:
         found = _open_held_out(context, job, best[0])
     close_study(context.storage, job.study_id, context.worker_id, found)
@@ -80,6 +87,7 @@ def _open_held_out(context: Context, job: Job, best: BestTrial) -> HeldOut:
     try:
         predicted = predictor(context, best)(context.data.split.held_out)
         score = context.metric.score(context.data.y[context.data.split.held_out], predicted)
+        opened.keep(context, job.study_id, best.number, predicted)
         evidence = weigh(context, _kept_predictions(context, best), predicted)
         return HeldOut(score, best.number, opened=True, evidence=evidence)
     except Exception as error:  # the border of a job: its reason is stored
@@ -132,11 +140,11 @@ def _kept_predictions(context: Context, trial: BestTrial) -> list[Floats] | None
     return [predicted for _, predicted in kept.folds]
 
 
-def weigh(context: Context, folds: list[Floats] | None, held_out: Floats) -> dict[str, Any]:
+def weigh(context: Context, folds: list[Floats] | None, held_out: Floats | None) -> dict[str, Any]:
     """The evidence on a predictor: see the module's text.
 
     folds: its predictions of each fold's validation rows, None if they were not kept. held_out:
-    its predictions of the held-out rows.
+    its predictions of the held-out rows, None where there are none.
     """
     data, metric = context.data, context.metric
     split, found = data.split, dict[str, Any]()
@@ -154,6 +162,8 @@ def weigh(context: Context, folds: list[Floats] | None, held_out: Floats) -> dic
         found["selection_interval"] = _interval(
             lambda: selection_interval(metric, parts, groups=of_parts, **how)
         )
+    if held_out is None:
+        return found
     how["groups"] = None if groups is None else groups[split.held_out]
     y = data.y[split.held_out]
     found["held_out_interval"] = _interval(lambda: interval(metric, y, held_out, **how))
@@ -204,9 +214,13 @@ def _ensemble(context: Context) -> dict[str, Any]:
     if len(candidates) < 2:
         return _no_ensemble("fewer than two trials were kept")
     chosen = greedy([data.y[fold.valid] for fold in data.split.folds], candidates, context.metric)
-    rows, y = data.split.held_out, data.y[data.split.held_out]
-    weights = [weight for _, weight in chosen.members]
-    held_out = predict([predictor(context, trials[i])(rows) for i, _ in chosen.members], weights)
+    rows, weights = data.split.held_out, [weight for _, weight in chosen.members]
+    held_out = score = None
+    if len(rows):
+        parts = [predictor(context, trials[i])(rows) for i, _ in chosen.members]
+        held_out = predict(parts, weights)
+        score = context.metric.score(data.y[rows], held_out)
+        opened.keep(context, opened.ENSEMBLE, None, held_out)
     folds = [
         predict([candidates[i].folds[k] for i, _ in chosen.members], weights)
         for k in range(len(data.split.folds))
@@ -221,7 +235,7 @@ def _ensemble(context: Context) -> dict[str, Any]:
     ]
     return {
         "selection_score": chosen.score,
-        "held_out_score": context.metric.score(y, held_out),
+        "held_out_score": score,
         "members": members,
         "evidence": weigh(context, folds, held_out),
     }

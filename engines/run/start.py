@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engines.data.scoring import default_metric, find_metric
@@ -28,6 +29,8 @@ from engines.study.store import open_storage
 if TYPE_CHECKING:
     # pandas comes with it, which only an experiment with data has to wait for.
     from engines.data.datasets import Dataset
+    from engines.data.splits import Split
+    from engines.run.own_metric import OwnMetric
 
 DEFAULT_SEED = 42
 DEFAULT_TRIALS = 20
@@ -40,7 +43,7 @@ class Request:
     sample: learn from so many rows, drawn at random. time_s, trial_time_s: seconds.
     trial_memory_mib: MiB. trials: finished trials a study. pruner: without a word, racing for
     declared models and none for objectives. tell: called with a line about what takes memory or
-    time before it begins.
+    time before it begins. own_metric: in the place of `metric`.
     """
 
     selectors: tuple[str, ...]
@@ -63,15 +66,22 @@ class Request:
     trial_time_s: float | None = None
     trial_memory_mib: float | None = None
     tell: Callable[[str], None] | None = None
+    own_metric: OwnMetric | None = None
 
 
-def create(location: Location, request: Request, dataset: Dataset | None = None) -> int:
+def create(
+    location: Location,
+    request: Request,
+    dataset: Dataset | None = None,
+    split: Split | None = None,
+) -> int:
     """Create the experiment (or extend the one of that name); returns its id. Starts nothing.
 
-    dataset: rows that are in memory already, in the place of `request.data`. Raises BadInput,
-    PackageMissing, NotComparable or StoreUnavailable, with nothing written.
+    dataset: rows that are in memory already, in the place of `request.data`, and how they are
+    split, where that is not to be drawn. Raises BadInput, PackageMissing, NotComparable or
+    StoreUnavailable, with nothing written.
     """
-    plan = _plan(request, dataset)
+    plan = _plan(request, dataset, split)
     storage = open_storage(location)
     try:
         return create_or_extend(storage, plan)
@@ -85,7 +95,7 @@ def create(location: Location, request: Request, dataset: Dataset | None = None)
         storage.close()
 
 
-def _plan(request: Request, dataset: Dataset | None) -> ExperimentPlan:
+def _plan(request: Request, dataset: Dataset | None, split: Split | None = None) -> ExperimentPlan:
     _check_words(request)
     if any(objective.is_objective(word) for word in request.selectors):
         return _custom_plan(request)
@@ -94,7 +104,7 @@ def _plan(request: Request, dataset: Dataset | None) -> ExperimentPlan:
         raise BadInput(
             "Which data? Name a file or a bundled set with --data; see `hyperion-tui data list`."
         )
-    return _data_plan(request, specs, dataset)
+    return _data_plan(request, specs, dataset, split)
 
 
 def _check_words(request: Request) -> None:
@@ -173,13 +183,14 @@ def _objective_pruner(request: Request) -> str:
     return request.pruner or "none"
 
 
-def _data_plan(request: Request, specs: list[ModelSpec], dataset: Dataset | None) -> ExperimentPlan:
+def _data_plan(
+    request: Request, specs: list[ModelSpec], dataset: Dataset | None, split: Split | None
+) -> ExperimentPlan:
     # pandas and NumPy: 0.4 s that only an experiment with data has to wait for.
     from engines.data.changes import mark_of
     from engines.data.datasets import load
     from engines.data.facts import check_metric, data_facts
     from engines.data.memory import Room
-    from engines.data.snapshot import write_snapshot
     from engines.data.splits import split_dataset
 
     if dataset is None:
@@ -193,11 +204,18 @@ def _data_plan(request: Request, specs: list[ModelSpec], dataset: Dataset | None
             sample_rows=request.sample,
             room=Room(int(free_memory_mib() * 2**20), request.tell),
         )
-    metric = find_metric(request.metric or default_metric(dataset.task), dataset.task)
+    own = request.own_metric
+    if own is not None:
+        metric = own.metric(dataset.task, dataset.classes)
+    else:
+        metric = find_metric(request.metric or default_metric(dataset.task), dataset.task)
     common = _common(request)
-    split = split_dataset(dataset, common["seed"])
+    if split is None:
+        split = split_dataset(dataset, common["seed"])
     check_metric(metric, dataset, split)
     facts = {**data_facts(dataset, split), "folds": len(split.folds)}
+    if own is not None:
+        facts["own_metric"] = own.described()
     specs, left_out = _usable(request, specs, dataset.task, facts)
     mark = None if dataset.path is None else mark_of(dataset.path)
     plan = DatasetPlan(
@@ -211,7 +229,7 @@ def _data_plan(request: Request, specs: list[ModelSpec], dataset: Dataset | None
         group_column=dataset.group_column,
         classes=dataset.classes,
         notices=dataset.notices,
-        write=partial(write_snapshot, dataset=dataset, split=split),
+        write=partial(_write_data, dataset=dataset, split=split, own=own),
     )
     return ExperimentPlan(
         task=dataset.task,
@@ -226,6 +244,14 @@ def _data_plan(request: Request, specs: list[ModelSpec], dataset: Dataset | None
         left_out=left_out,
         **common,
     )
+
+
+def _write_data(folder: Path, dataset: Dataset, split: Split, own: OwnMetric | None) -> None:
+    from engines.data.snapshot import write_snapshot
+
+    write_snapshot(folder, dataset, split)
+    if own is not None:
+        own.write(folder)
 
 
 def _usable(
