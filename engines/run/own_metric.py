@@ -56,8 +56,11 @@ class OwnMetric:
             file.write(self.content)
 
 
-def own_metric_of(function: Callable[[Any, Any], Any], *, maximize: bool) -> OwnMetric:
-    """Raises BadInput for what can't be called, or can't be handed to another process."""
+def own_metric_of(function: Any, *, maximize: bool) -> OwnMetric:
+    """A function of (y_true, y_pred) as a metric.
+
+    Raises BadInput for what can't be called, or can't be handed to another process.
+    """
     if not callable(function):
         kind = type(function).__name__
         raise BadInput(f"A metric is a function of (y_true, y_pred), got {kind}.")
