@@ -9,12 +9,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from engines.face.summary import compare_optimization_results
     from engines.optimizer import HyperparameterOptimizer
 
-__all__ = ["HyperparameterOptimizer", "__version__"]
+__all__ = ["HyperparameterOptimizer", "__version__", "compare_optimization_results"]
 __version__ = "0.1.0"
 
-_LAZY = {"HyperparameterOptimizer": "engines.optimizer"}
+_LAZY = {
+    "HyperparameterOptimizer": "engines.optimizer",
+    "compare_optimization_results": "engines.face.summary",
+}
 
 
 def __getattr__(name: str) -> Any:

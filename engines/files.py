@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 
@@ -11,3 +12,11 @@ def make_private_folder(path: Path) -> Path:
         if not folder.exists():
             folder.mkdir(mode=0o700, exist_ok=True)
     return path
+
+
+def require_own(*paths: Path) -> None:
+    """Raise ValueError for a path that somebody else owns or can write to, OSError without it."""
+    for path in paths:
+        found = path.lstat()
+        if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+            raise ValueError(f"{path} can be written by others")

@@ -104,7 +104,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_csv(sub)
     sub = add("compare", "studies side by side, ranked", "compare diabetes-1 --csv table.csv")
     sub.add_argument("names", nargs="*", metavar="NAME")
-    sub.add_argument("--only-changed", action="store_true", help="show parameters that differ")
+    sub.add_argument("--only-changed", action="store_true", help="leave out what all have")
+    sub.add_argument("--baseline", metavar="STUDY",
+        help="how much better than this study or rule, on the held-out rows")  # fmt: skip
     _add_csv(sub)
     _add_orders(add)
     add("capabilities", "families, models, what is installed", "capabilities")
@@ -134,6 +136,7 @@ def _add_common(parser: argparse.ArgumentParser, default: object = None) -> None
 
 def _add_csv(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--csv", metavar="FILE", help="write CSV to FILE, or - for stdout")
+    parser.add_argument("--md", metavar="FILE", help="the same as a table of Markdown")
     parser.add_argument("--force", action="store_true", help="replace FILE if it exists")
 
 

@@ -235,7 +235,7 @@ def hyperion(X: Floats, y: Floats, seconds: float, seed: int, mode: str) -> Fitt
     except ImportError as error:
         raise Absent(f"this Hyperion has no Python face yet ({error})") from error
 
-    optimizer: Any = HyperparameterOptimizer(random_seed=seed, n_jobs=1)
+    optimizer: Any = HyperparameterOptimizer(random_seed=seed, n_jobs=1, storage=None)
     optimizer.fit(
         X, y, time_budget_s=seconds, models="all" if mode == "any" else [mode], task="regression"
     )

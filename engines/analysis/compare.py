@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,37 @@ class Group:
     rows: tuple[Pair, ...]
     baselines: tuple[Baseline, ...]
     ensembles: tuple[tuple[Experiment, Ensemble], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """By how much something scores better than the pinned one on the same held-out rows.
+
+    In units of the metric, above 0 for better. low, high: its 95 % interval. p: the share of
+    resamples of the rows in which there is no lead.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+Key = tuple[str, int | str]
+"""What a lead is of: ("study", its id), ("ensemble", its experiment's id), ("baseline", name)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """What everything else is held against. name: as it is shown. leads: of all but itself."""
+
+    name: str
+    key: Key
+    leads: Mapping[Key, Lead]
+
+    def lead(self, key: Key) -> Lead | None:
+        """None for the pinned one itself, and where one of the two has no held-out score."""
+        return self.leads.get(key)
 
 
 def group_comparable(pairs: Sequence[Pair]) -> list[Group]:

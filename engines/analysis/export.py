@@ -1,4 +1,4 @@
-"""CSV files: comparisons and trials, in one dialect, written whole or not at all.
+"""Tables as files: comparisons and trials as CSV and Markdown, written whole or not at all.
 
 Trials keep the column names of Optuna's `trials_dataframe()` and add ours behind them. Floats
 are written in full, stamps are ISO 8601 with offset, missing values are empty. Text that a
@@ -15,11 +15,35 @@ from pathlib import Path
 from typing import Any
 
 from engines.analysis.agents import LUCK
-from engines.analysis.compare import Group, changed_parameters, gap
+from engines.analysis.compare import Group, Lead, Pinned, changed_parameters, gap
 from engines.errors import BadInput
 from engines.study.records import Baseline, Ensemble, Evidence, Experiment, Study, Trial
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\0")
+
+
+_WHAT = frozenset(
+    [
+        "experiment",
+        "data",
+        "data_sha256",
+        "target",
+        "group_column",
+        "metric",
+        "direction",
+        "seed",
+        "family",
+        "state",
+        "baseline",
+        "complete",
+        "failed",
+        "pruned",
+        "goal",
+        "rows_used",
+        "rows_there",
+    ]
+)
+"""Columns that tell what was asked and how far it got; where all rows agree they tell nothing."""
 
 
 def comparison_rows(
@@ -27,10 +51,13 @@ def comparison_rows(
     params_of: Callable[[Study], dict[str, Any]],
     *,
     only_changed: bool = False,
+    pinned: Pinned | None = None,
 ) -> list[dict[str, Any]]:
     """One row a study, an ensemble and a baseline; studies best first within each question.
 
-    kind: `study`, `ensemble` or `baseline`; only studies have a rank.
+    kind: `study`, `ensemble` or `baseline`; only studies have a rank. only_changed: without the
+    parameters, and the columns about the question, that are the same in all studies. pinned: adds
+    by how much each is better than that one.
     """
     rows: list[dict[str, Any]] = []
     for number, group in enumerate(groups, start=1):
@@ -40,11 +67,36 @@ def comparison_rows(
             zip(group.rows, params, strict=True), start=1
         ):
             kept = {k: v for k, v in own.items() if shown is None or k in shown}
-            rows.append(_study_row(number, rank, experiment, study, kept, group.maximize))
-        rows += [_ensemble_row(number, e, one, group.maximize) for e, one in group.ensembles]
+            row = _study_row(number, rank, experiment, study, kept, group.maximize)
+            rows.append(row | _lead_columns(pinned, ("study", study.study_id)))
+        for e, one in group.ensembles:
+            row = _ensemble_row(number, e, one, group.maximize)
+            rows.append(row | _lead_columns(pinned, ("ensemble", e.experiment_id)))
         experiment = group.rows[0][0]
-        rows += [_baseline_row(number, experiment, b, group.maximize) for b in group.baselines]
-    return rows
+        for b in group.baselines:
+            row = _baseline_row(number, experiment, b, group.maximize)
+            rows.append(row | _lead_columns(pinned, ("baseline", b.name)))
+    return _without_the_same(rows) if only_changed else rows
+
+
+def _without_the_same(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows without the columns of `_WHAT` in which all studies agree."""
+    studies = [row for row in rows if row["kind"] == "study"]
+    same = {name for name in _WHAT if len({repr(row.get(name)) for row in studies}) < 2}
+    return [{k: v for k, v in row.items() if k not in same} for row in rows]
+
+
+def _lead_columns(pinned: Pinned | None, key: tuple[str, int | str]) -> dict[str, Any]:
+    if pinned is None:
+        return {}
+    lead = pinned.lead(key)
+    found = (None, None, None, None) if lead is None else _numbers(lead)
+    names = ("difference", "difference_low", "difference_high", "p_better")
+    return {"against": pinned.name, **dict(zip(names, found, strict=True))}
+
+
+def _numbers(lead: Lead) -> tuple[float, float, float, float]:
+    return lead.difference, lead.low, lead.high, lead.p
 
 
 def _ensemble_row(
@@ -209,6 +261,45 @@ def to_csv(rows: Sequence[dict[str, Any]]) -> str:
     writer.writerow([_cell(name) for name in columns])
     writer.writerows([_cell(row.get(name)) for name in columns] for row in rows)
     return "".join(lines)
+
+
+def to_markdown(
+    rows: Sequence[dict[str, Any]], columns: Sequence[str], *, with_params: bool = True
+) -> str:
+    """Rows as a table of Markdown: floats with four digits, columns without a value left out.
+
+    columns: those to show, in their order; the parameters follow if `with_params`.
+    """
+    there = list(dict.fromkeys(name for row in rows for name in row))
+    wanted = [name for name in columns if name in there]
+    wanted += [name for name in there if with_params and name.startswith("params_")]
+    wanted = [name for name in wanted if any(row.get(name) is not None for row in rows)]
+    is_number = {
+        name: all(isinstance(row.get(name), int | float | None) for row in rows) for name in wanted
+    }
+    lines = [
+        [_word(_heading(name)) for name in wanted],
+        ["--:" if is_number[name] else ":--" for name in wanted],
+        *([_word(row.get(name)) for name in wanted] for row in rows),
+    ]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+_MARKS = str.maketrans({c: f"\\{c}" for c in "\\|`*_<>[]"})
+"""What Markdown or HTML would take for more than text."""
+
+
+def _heading(name: str) -> str:
+    own = name.removeprefix("params_")
+    return own if own != name else name.replace("_", " ")
+
+
+def _word(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return " ".join(str(value).split()).translate(_MARKS)
 
 
 class _Lines(list[str]):

@@ -92,6 +92,40 @@ def _draws(
     return Units(rows, groups, resamples, seed)
 
 
+def difference(
+    metric: Metric,
+    y: Any,
+    predicted: Any,
+    reference: Any,
+    *,
+    seed: int,
+    groups: Groups | None = None,
+    ordered: bool = False,
+    embargo: int = 0,
+    level: float = 0.95,
+    resamples: int = _PAIRED_RESAMPLES,
+) -> tuple[float, float, float, float]:
+    """(difference, low, high, p): by how much `predicted` scores better than `reference`.
+
+    In units of the metric, above 0 for better, whichever way the metric goes. Both are scored on
+    the same resamples of the rows, so what makes rows hard for both is not counted as doubt. p:
+    the share of resamples without a gain, (1 + n) / (1 + N). The rest as for `interval`.
+    """
+    y, predicted = measures.arrays(metric, y, predicted)
+    _, reference = measures.arrays(metric, y, reference)
+    sign = 1.0 if metric.maximize else -1.0
+    value = sign * (metric.score(y, predicted) - metric.score(y, reference))
+    draws = _draws(len(y), groups, ordered, embargo, resamples, seed)
+    gain = sign * measures.resampled(metric, y, predicted, draws)
+    gain = gain - sign * measures.resampled(metric, y, reference, draws)
+    gain = gain[np.isfinite(gain)]
+    if not len(gain):
+        raise ScoreError(f"{metric.name} is not defined: {metric.undefined}")
+    low, high = np.quantile(gain, [(1 - level) / 2, (1 + level) / 2])
+    p = (1 + (gain <= 0).sum()) / (1 + len(gain))
+    return value, float(low), float(high), float(p)
+
+
 def beats(
     metric: Metric,
     y: Any,
@@ -137,8 +171,7 @@ def _share_without_gain(
 ) -> float:
     gain = measures.resampled(metric, y, predicted, draws)
     gain = gain - measures.resampled(metric, y, reference, draws)
-    gain = gain[np.isfinite(gain)]
-    # The direction is that of the metric: all without a loss of rows are maximised.
+    gain = gain[np.isfinite(gain)] * (1 if metric.maximize else -1)
     return float((1 + (gain <= 0).sum()) / (1 + len(gain)))
 
 

@@ -124,7 +124,7 @@ def check_metric(metric: Metric, dataset: Dataset, split: Split) -> None:
         parts |= {f"fold {i + 1}": fold.valid for i, fold in enumerate(split.folds)}
     for name, rows in parts.items():
         y = dataset.y[rows]
-        if (y == y[0]).all():
+        if len(y) and (y == y[0]).all():
             what = dataset.classes[int(y[0])] if dataset.classes else f"{y[0]:g}"
             other = "accuracy or log_loss" if dataset.classes else "rmse or mae"
             raise BadInput(

@@ -33,17 +33,15 @@ def from_arrays(
 ) -> Dataset:
     """A data set of rows in memory.
 
-    X: (rows, columns), a frame or an array; NaN is missing, text and categories are categories.
-    y: (rows,), numbers or labels. time_column, groups: names of columns of X. Raises BadInput as
-    `engines.data.datasets.load` does, naming rows by their number in X.
+    X: (rows, columns), an array or a frame of pandas or Polars; NaN is missing, text and
+    categories are categories. y: (rows,), numbers or labels. time_column, groups: names of columns
+    of X. Raises BadInput as `engines.data.datasets.load` does, naming rows by their number in X.
     """
     frame = as_frame(X)
     target = TARGET
     while target in frame.columns:
         target += "_"
-    labels = np.asarray(y)
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
+    labels = as_labels(y)
     if labels.ndim != 1 or len(labels) != len(frame):
         raise BadInput(f"y has the shape {labels.shape} and X {len(frame)} rows: one y for each.")
     frame = frame.assign(**{target: labels})
@@ -53,8 +51,24 @@ def from_arrays(
     return assemble(table, columns, name, None, Roles(target, time_column or "none", task, groups))
 
 
+def as_labels(y: Any) -> npt.NDArray[Any]:
+    """y as an array; one column is taken as (rows,), another shape is left for its user."""
+    labels = np.asarray(_from_polars(y))
+    return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+
+
+def _from_polars(values: Any) -> Any:
+    """A frame or series of Polars as one of pandas; anything else as it is."""
+    if type(values).__module__.partition(".")[0] != "polars":
+        return values
+    if not hasattr(values, "to_pandas"):
+        raise BadInput("A lazy frame of Polars has no rows yet: call .collect() on it.")
+    return values.to_pandas()
+
+
 def as_frame(X: Any) -> pd.DataFrame:
     """X as a frame with text for names and rows numbered from 0; columns of an array are x0..."""
+    X = _from_polars(X)
     if isinstance(X, pd.DataFrame):
         frame = X.reset_index(drop=True)
         frame.columns = [str(label) for label in frame.columns]

@@ -42,7 +42,8 @@ def resampled(metric: Metric, y: Floats, predicted: Floats, draws: Draws) -> Flo
     # What overflows is infinite, and refused as a score.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         formulas = FORMULAS if y.ndim == 1 else futures.FORMULAS
-        return formulas[metric.name](y, predicted, draws)
+        formula = metric.formula or formulas[metric.name]
+        return formula(y, predicted, draws)
 
 
 def arrays(metric: Metric, y_true: Any, predicted: Any) -> tuple[Floats, Floats]:

@@ -17,7 +17,7 @@ from engines.errors import BadInput
 
 if TYPE_CHECKING:
     from engines.data.confidence import beats, interval, selection_interval
-    from engines.data.measures import check_predictions
+    from engines.data.measures import Formula, check_predictions
 
 __all__ = [
     "METRICS",
@@ -60,7 +60,7 @@ class Metric:
 
     tasks: where it applies. pooled: computed once on the validation rows of all folds together,
     because its mean over folds says something else. undefined: when it has no value, and what
-    to use instead.
+    to use instead. formula: what computes it; None for those that `measures` knows by name.
     """
 
     name: str
@@ -69,6 +69,7 @@ class Metric:
     summary: str
     pooled: bool = False
     undefined: str = ""
+    formula: Formula | None = None
 
     @property
     def direction(self) -> str:

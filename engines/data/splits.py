@@ -58,7 +58,8 @@ class Split:
     """Row numbers of one experiment. `search` and `held_out` share none.
 
     folds: the selection score is the mean over them. embargo: rows left out in between.
-    stratified: classes keep their shares. grouped: rows of one group are in one part.
+    stratified: classes keep their shares. grouped: rows of one group are in one part. given: the
+    validation rows are a person's own; nothing was drawn.
     """
 
     ordered: bool
@@ -68,14 +69,15 @@ class Split:
     embargo: int
     stratified: bool = False
     grouped: bool = False
+    given: bool = False
 
     def describe(self) -> dict[str, Any]:
         """The split as plain data, for the store and for people."""
         kind = "expanding windows" if self.ordered else "random folds"
         if len(self.folds) == 1:
-            kind = "one holdout"
+            kind = "given validation set" if self.given else "one holdout"
         kind += ", whole groups" if self.grouped else ", stratified" if self.stratified else ""
-        return {
+        described = {
             "kind": kind,
             "ordered": self.ordered,
             "folds": len(self.folds),
@@ -83,6 +85,10 @@ class Split:
             "held_out_rows": len(self.held_out),
             "embargo_rows": self.embargo,
         }
+        if self.given:
+            # Which rows they are follows from their number: nothing else says where they begin.
+            described["validation_rows"] = len(self.folds[0].valid)
+        return described
 
 
 def split_dataset(dataset: Dataset, seed: int) -> Split:

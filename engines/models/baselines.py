@@ -97,7 +97,8 @@ def baseline_predictions(name: str, data: Snapshot, train_rows: Rows, scored_row
 def score_baselines(data: Snapshot, metric: Metric) -> Iterator[Scores]:
     """(name, selection score, held-out score) of each rule; None where the metric is not finite.
 
-    Selection: as for models, over the folds. Held-out: the rule of the whole search part.
+    Selection: as for models, over the folds. Held-out: the rule of the whole search part; None
+    where nothing is held out.
     """
     split = data.split
     for name in rules(data):
@@ -110,7 +111,8 @@ def score_baselines(data: Snapshot, metric: Metric) -> Iterator[Scores]:
                     for f in split.folds
                 ],
             )
-        with contextlib.suppress(ScoreError):
-            predicted = baseline_predictions(name, data, split.search, split.held_out)
-            held_out = metric.score(data.truth[split.held_out], predicted)
+        if len(split.held_out):
+            with contextlib.suppress(ScoreError):
+                predicted = baseline_predictions(name, data, split.search, split.held_out)
+                held_out = metric.score(data.truth[split.held_out], predicted)
         yield name, selection, held_out

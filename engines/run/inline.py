@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from threadpoolctl import threadpool_limits
 
 from engines.errors import HyperionError
 from engines.run.context import Context
 from engines.run.process import boot_id, start_ticks
+from engines.run.trial import Interrupted
 from engines.run.worker import Worker
 from engines.study import supervision
 from engines.study.endings import best_of_studies
@@ -40,12 +44,14 @@ def run_inline(
     experiment_id: int,
     deadline: float | None = None,
     reserve: Reserve = lambda *_: 0.0,
+    after_job: Callable[[], object] = lambda: None,
 ) -> Context:
-    """Work until the experiment is over; returns what was loaded for it, to go on with.
+    """Work until the experiment is over or paused; returns what was loaded for it, to go on with.
 
     deadline: `time.monotonic()` seconds by which the search, and what `reserve` asks for after
-    it, are to be over; the experiment's time limit follows, trial by trial. Raises HyperionError
-    if another process drives the experiment.
+    it, are to be over; the experiment's time limit follows, trial by trial. after_job: called
+    between two jobs. Raises HyperionError if another process drives the experiment, and
+    KeyboardInterrupt when it is interrupted: the trial in hand is then back in the queue.
     """
     lock = take_runner_lock(location.runner_lock(experiment_id))
     if lock is None:
@@ -57,14 +63,47 @@ def run_inline(
         # Workers have one thread each by their environment; here it is too late for that.
         with (
             threadpool_limits(1),
+            _interruptible() as interrupted,
             contextlib.closing(connect_to_write(location)) as connection,
             _registered(connection, experiment_id) as worker_id,
         ):
             context = Context(location, experiment_id, worker_id)
-            _work(connection, context, deadline, reserve)
+
+            def after() -> None:
+                after_job()
+                if interrupted.is_set():
+                    raise Interrupted
+
+            _work(connection, context, deadline, reserve, after)
             return context
     finally:
         os.close(lock)
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """Ctrl-C raises Interrupted, which no trial takes for a failure of its own.
+
+    The event says that it was pressed: libraries that call back may swallow an exception.
+    """
+    pressed = threading.Event()
+
+    def interrupt(*_: Any) -> None:
+        pressed.set()
+        raise Interrupted
+
+    # Only the main thread hears of it, and somebody else's way of hearing is left alone.
+    ours = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
+    if ours:
+        signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield pressed
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextlib.contextmanager
@@ -85,7 +124,11 @@ def _registered(connection: Connection, experiment_id: int) -> Iterator[int]:
 
 
 def _work(
-    connection: Connection, context: Context, deadline: float | None, reserve: Reserve
+    connection: Connection,
+    context: Context,
+    deadline: float | None,
+    reserve: Reserve,
+    after_job: Callable[[], None],
 ) -> None:
     worker = Worker(context)
     worker.begin()
@@ -101,7 +144,9 @@ def _work(
             limit = limit_with(search_s, settling_s)
         with writing(connection):
             _account(connection, context.experiment_id, used, limit, settling_s)
-        if not worker.work_once() and _is_over(context):
+        worked = worker.work_once()
+        after_job()
+        if not worked and _is_over(context):
             return
 
 

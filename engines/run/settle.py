@@ -19,6 +19,7 @@ from engines.data.confidence import beats, interval, selection_interval
 from engines.data.scoring import ScoreError
 from engines.data.splits import Rows
 from engines.errors import one_line
+from engines.run import opened
 from engines.run.artefacts import NotKept
 from engines.run.context import Context
 from engines.study.claims import Job
@@ -42,6 +43,9 @@ Predictor = Callable[[Rows], Floats]
 Opener = Callable[[Context, Job, BestTrial], HeldOut]
 
 
+NOTHING_HELD_OUT = "no rows were held out: give some to be scored in the end"
+
+
 def score_baselines(context: Context) -> None:
     """Score the rules that learn next to nothing, unless another worker has."""
     database = context.storage.database
@@ -61,10 +65,10 @@ def score_baselines(context: Context) -> None:
     database.write(lambda c: add_baselines(c, rows))
 
 
-def close(context: Context, job: Job, opened: Opener | None = None) -> None:
+def close(context: Context, job: Job, opener: Opener | None = None) -> None:
     """Settle the end of a study: open the held-out part for its best trial, once.
 
-    opened: what opens it, if it is not a predictor of rows that is scored there.
+    opener: what opens it, if it is not a predictor of rows that is scored there.
     """
     best = best_trials(context.storage, job.study_id)
     if not best:
@@ -73,8 +77,11 @@ def close(context: Context, job: Job, opened: Opener | None = None) -> None:
     elif context.experiment.objective is not None:
         note = "an objective of your own has no held-out part"
         found = HeldOut(None, best[0].number, note)
+    elif not len(context.data.split.held_out):
+        evidence = weigh(context, _kept_predictions(context, best[0]), None)
+        found = HeldOut(None, best[0].number, NOTHING_HELD_OUT, evidence=evidence)
     else:
-        found = (opened or _open_held_out)(context, job, best[0])
+        found = (opener or _open_held_out)(context, job, best[0])
     close_study(context.storage, job.study_id, context.worker_id, found)
 
 
@@ -85,6 +92,7 @@ def _open_held_out(context: Context, job: Job, best: BestTrial) -> HeldOut:
     try:
         predicted = predictor(context, best)(context.data.split.held_out)
         score = context.metric.score(context.data.truth[context.data.split.held_out], predicted)
+        opened.keep(context, job.study_id, best.number, predicted)
         evidence = weigh(context, _kept_predictions(context, best), predicted)
         return HeldOut(score, best.number, opened=True, evidence=evidence)
     except Exception as error:  # the border of a job: its reason is stored
@@ -137,11 +145,11 @@ def _kept_predictions(context: Context, trial: BestTrial) -> list[Floats] | None
     return [predicted for _, predicted in kept.folds]
 
 
-def weigh(context: Context, folds: list[Floats] | None, held_out: Floats) -> dict[str, Any]:
+def weigh(context: Context, folds: list[Floats] | None, held_out: Floats | None) -> dict[str, Any]:
     """The evidence on a predictor: see the module's text.
 
     folds: its predictions of each fold's validation rows, None if they were not kept. held_out:
-    its predictions of the held-out rows.
+    its predictions of the held-out rows, None where there are none.
     """
     data, metric = context.data, context.metric
     split, found = data.split, dict[str, Any]()
@@ -160,6 +168,8 @@ def weigh(context: Context, folds: list[Floats] | None, held_out: Floats) -> dic
         found["selection_interval"] = _interval(
             lambda: selection_interval(metric, parts, groups=of_parts, **how)
         )
+    if held_out is None:
+        return found
     how["groups"] = None if groups is None else groups[split.held_out]
     y = data.truth[split.held_out]
     found["held_out_interval"] = _interval(lambda: interval(metric, y, held_out, **how))
@@ -211,9 +221,13 @@ def _ensemble(context: Context) -> dict[str, Any]:
         return _no_ensemble("fewer than two trials were kept")
     truths = [data.truth[fold.valid] for fold in data.split.folds]
     chosen = greedy(truths, candidates, context.metric)
-    rows, y = data.split.held_out, data.truth[data.split.held_out]
-    weights = [weight for _, weight in chosen.members]
-    held_out = predict([predictor(context, trials[i])(rows) for i, _ in chosen.members], weights)
+    rows, weights = data.split.held_out, [weight for _, weight in chosen.members]
+    held_out = score = None
+    if len(rows):
+        parts = [predictor(context, trials[i])(rows) for i, _ in chosen.members]
+        held_out = predict(parts, weights)
+        score = context.metric.score(data.truth[rows], held_out)
+        opened.keep(context, opened.ENSEMBLE, None, held_out)
     folds = [
         predict([candidates[i].folds[k] for i, _ in chosen.members], weights)
         for k in range(len(data.split.folds))
@@ -228,7 +242,7 @@ def _ensemble(context: Context) -> dict[str, Any]:
     ]
     return {
         "selection_score": chosen.score,
-        "held_out_score": context.metric.score(y, held_out),
+        "held_out_score": score,
         "members": members,
         "evidence": weigh(context, folds, held_out),
     }

@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engines.data.scoring import TRADING, default_metric, find_metric
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     # pandas comes with it, which only an experiment with data has to wait for.
     from engines.data.datasets import Dataset
     from engines.data.splits import Split
+    from engines.run.own_metric import OwnMetric
 
 DEFAULT_SEED = 42
 DEFAULT_TRIALS = 20
@@ -45,6 +47,7 @@ class Request:
     seconds. trial_memory_mib: MiB. trials: finished trials a study. pruner: without a word,
     racing for declared models and none for objectives. tell: called with a line about what takes
     memory or time before it begins. costs, episodes: of agents, see `engines.data.terms`.
+    own_metric: in the place of `metric`.
     """
 
     selectors: tuple[str, ...]
@@ -72,15 +75,22 @@ class Request:
     costs: Mapping[str, float | None] = field(default_factory=dict)
     episodes: int | None = None
     tell: Callable[[str], None] | None = None
+    own_metric: OwnMetric | None = None
 
 
-def create(location: Location, request: Request, dataset: Dataset | None = None) -> int:
+def create(
+    location: Location,
+    request: Request,
+    dataset: Dataset | None = None,
+    split: Split | None = None,
+) -> int:
     """Create the experiment (or extend the one of that name); returns its id. Starts nothing.
 
-    dataset: rows that are in memory already, in the place of `request.data`. Raises BadInput,
-    PackageMissing, NotComparable or StoreUnavailable, with nothing written.
+    dataset: rows that are in memory already, in the place of `request.data`, and how they are
+    split, where that is not to be drawn. Raises BadInput, PackageMissing, NotComparable or
+    StoreUnavailable, with nothing written.
     """
-    plan = _plan(request, dataset)
+    plan = _plan(request, dataset, split)
     storage = open_storage(location)
     try:
         return create_or_extend(storage, plan)
@@ -94,7 +104,7 @@ def create(location: Location, request: Request, dataset: Dataset | None = None)
         storage.close()
 
 
-def _plan(request: Request, dataset: Dataset | None) -> ExperimentPlan:
+def _plan(request: Request, dataset: Dataset | None, split: Split | None = None) -> ExperimentPlan:
     _check_words(request)
     if any(objective.is_objective(word) for word in request.selectors):
         return _custom_plan(request)
@@ -107,7 +117,7 @@ def _plan(request: Request, dataset: Dataset | None) -> ExperimentPlan:
         raise BadInput(
             "Which data? Name a file or a bundled set with --data; see `hyperion-tui data list`."
         )
-    return _data_plan(request, specs, dataset)
+    return _data_plan(request, specs, dataset, split)
 
 
 def _check_words(request: Request) -> None:
@@ -203,7 +213,9 @@ def _objective_pruner(request: Request) -> str:
     return request.pruner or "none"
 
 
-def _data_plan(request: Request, specs: list[ModelSpec], dataset: Dataset | None) -> ExperimentPlan:
+def _data_plan(
+    request: Request, specs: list[ModelSpec], dataset: Dataset | None, split: Split | None
+) -> ExperimentPlan:
     # pandas and NumPy: 0.4 s that only an experiment with data has to wait for.
     from engines.data.changes import mark_of
     from engines.data.datasets import load
@@ -226,17 +238,24 @@ def _data_plan(request: Request, specs: list[ModelSpec], dataset: Dataset | None
             room=Room(int(free_memory_mib() * 2**20), request.tell),
         )
     dataset = asked.of(dataset)
-    metric = find_metric(request.metric or default_metric(dataset.task), dataset.task)
+    own = request.own_metric
+    if own is not None:
+        metric = own.metric(dataset.task, dataset.classes)
+    else:
+        metric = find_metric(request.metric or default_metric(dataset.task), dataset.task)
     common = _common(request)
-    split = split_dataset(dataset, common["seed"])
+    if split is None:
+        split = split_dataset(dataset, common["seed"])
     check_metric(metric, dataset, split)
     facts = {**data_facts(dataset, split), "folds": len(split.folds)}
+    if own is not None:
+        facts["own_metric"] = own.described()
     specs, left_out = _usable(request, specs, dataset.task, facts)
     past = {} if dataset.past is None else dataset.past.describe(dataset.task)
     mark = None if dataset.path is None else mark_of(dataset.path)
     return ExperimentPlan(
         task=dataset.task,
-        dataset=_dataset_plan(dataset, split),
+        dataset=_dataset_plan(dataset, split, own),
         objective=None,
         metric=metric.name,
         maximize=metric.maximize,
@@ -252,9 +271,7 @@ def _data_plan(request: Request, specs: list[ModelSpec], dataset: Dataset | None
     )
 
 
-def _dataset_plan(dataset: Dataset, split: Split) -> DatasetPlan:
-    from engines.data.snapshot import write_snapshot
-
+def _dataset_plan(dataset: Dataset, split: Split, own: OwnMetric | None = None) -> DatasetPlan:
     return DatasetPlan(
         sha256=dataset.sha256,
         name=_as_text(dataset.name),
@@ -266,7 +283,7 @@ def _dataset_plan(dataset: Dataset, split: Split) -> DatasetPlan:
         group_column=dataset.group_column,
         classes=dataset.classes,
         notices=dataset.notices,
-        write=partial(write_snapshot, dataset=dataset, split=split),
+        write=partial(_write_data, dataset=dataset, split=split, own=own),
     )
 
 
@@ -298,6 +315,14 @@ def _market_plan(
 
 def _kept(**known: Any) -> dict[str, Any]:
     return {name: value for name, value in known.items() if value is not None}
+
+
+def _write_data(folder: Path, dataset: Dataset, split: Split, own: OwnMetric | None) -> None:
+    from engines.data.snapshot import write_snapshot
+
+    write_snapshot(folder, dataset, split)
+    if own is not None:
+        own.write(folder)
 
 
 def _usable(

@@ -47,6 +47,10 @@ RIVALS = 100
 """So many of the best complete trials say how far apart two trials are by chance."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """The person wants this process back; the trial in its hands has not failed."""
+
+
 class Evaluation(Protocol):
     """A trial of a declared model, see `engines.models.evaluation`."""
 
@@ -248,6 +252,8 @@ def _run(
         raise  # not the objective's doing
     except StoreUnavailable:
         raise
+    except Interrupted:
+        raise  # whoever holds the runner's lock puts the trial back
     except TrialInterrupted:
         _put_back(storage, job)
         return TrialState.WAITING

@@ -6,13 +6,21 @@ import argparse
 import contextlib
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from engines.analysis import export
-from engines.analysis.compare import Group, changed_parameters, gap, group_comparable
+from engines.analysis.compare import (
+    Group,
+    Key,
+    Pinned,
+    changed_parameters,
+    differences,
+    gap,
+    group_comparable,
+)
 from engines.analysis.report import (
     experiment_document,
     trial_detail_document,
@@ -152,7 +160,7 @@ def _only(experiment: Experiment, study_ids: set[int]) -> Experiment:
 
 
 def trials(arguments: argparse.Namespace, location: Location) -> int:
-    """`trials STUDY`: every trial of one study, as a table, JSON or CSV; or one of them whole."""
+    """`trials STUDY`: every trial of one study, as a table or in a file; or one of them whole."""
     _one_form(arguments)
     if arguments.replay:
         return replay(arguments, location)
@@ -160,18 +168,19 @@ def trials(arguments: argparse.Namespace, location: Location) -> int:
         return one_trial(arguments, location)
     with looking(location) as reader:
         pairs = reader.find_studies(arguments.study)
-        if len(pairs) > 1 and not arguments.csv:
+        whole = arguments.csv or arguments.md
+        if len(pairs) > 1 and not whole:
             names = ", ".join(study.name for _, study in pairs[:4])
             raise BadInput(f"`{arguments.study}` is {len(pairs)} studies ({names}...): name one.")
         found = [(e, s, reader.trials(s.study_id)) for e, s in pairs]
-        notes = {s.study_id: reader.attributes(s.study_id) for _, s in pairs if arguments.csv}
-    if arguments.csv:
+        notes = {s.study_id: reader.attributes(s.study_id) for _, s in pairs if whole}
+    if arguments.csv or arguments.md:
         rows = [
             row
             for e, s, listed in found
             for row in export.trial_rows(e, s, listed, notes[s.study_id])
         ]
-        return write_csv(arguments.csv, rows, force=arguments.force)
+        return write_table(arguments, rows, TRIAL_COLUMNS)
     listed = found[0][2]
     if arguments.json:
         print_json([trial_document(trial) for trial in listed])
@@ -191,8 +200,8 @@ def trials(arguments: argparse.Namespace, location: Location) -> int:
 
 def one_trial(arguments: argparse.Namespace, location: Location) -> int:
     """`trials STUDY NUMBER`: what is known of one trial."""
-    if arguments.csv:
-        raise BadInput("--csv writes all trials of a study: leave out the number.")
+    if arguments.csv or arguments.md:
+        raise BadInput("--csv and --md write all trials of a study: leave out the number.")
     with looking(location) as reader:
         pairs = reader.find_studies(arguments.study)
         if len(pairs) > 1:
@@ -222,8 +231,8 @@ def replay(arguments: argparse.Namespace, location: Location) -> int:
     """`trials STUDY --replay`: every suggestion computed again; 1 if one differs."""
     if arguments.number is not None:
         raise BadInput("--replay looks at all trials of a study: leave out the number.")
-    if arguments.csv:
-        raise BadInput("--replay has no CSV form: leave out --csv, or take --json.")
+    if arguments.csv or arguments.md:
+        raise BadInput("--replay has no CSV or Markdown form: leave it out, or take --json.")
     from engines.analysis.replay import DIFFERS, SAME, UNKNOWN, replay_study  # Optuna: 0.3 s
     from engines.search.space import Space
 
@@ -262,21 +271,39 @@ def _replay_document(replayed: Any) -> dict[str, object] | None:
 
 
 def _one_form(arguments: argparse.Namespace) -> None:
-    if arguments.csv and arguments.json:
-        raise BadInput("--csv and --json are two forms of the same answer: choose one.")
+    forms = [f"--{form}" for form in ("csv", "md", "json") if getattr(arguments, form)]
+    if len(forms) > 1:
+        named = " and ".join(forms)
+        raise BadInput(f"{named} are {len(forms)} forms of the same answer: choose one.")
 
 
-def write_csv(target: str, rows: list[dict[str, object]], *, force: bool) -> int:
-    """Rows to a file, or to stdout for `-`; says where and how many."""
-    content = export.to_csv(rows)
+def write_table(
+    arguments: argparse.Namespace, rows: list[dict[str, Any]], columns: Sequence[str]
+) -> int:
+    """Rows as CSV or Markdown to a file, or to stdout for `-`; says where and how many."""
+    target = arguments.csv or arguments.md
+    if arguments.csv:
+        content = export.to_csv(rows)
+    else:
+        with_params = getattr(arguments, "only_changed", True)
+        content = export.to_markdown(rows, columns, with_params=with_params)
     if target == "-":
         on_screen = sys.stdout.isatty()
         print("\n".join(map(text.clean, content.split("\n"))) if on_screen else content, end="")
         return 0
     path = Path(target).expanduser().absolute()
-    export.write_whole(path, content, force=force)
+    export.write_whole(path, content, force=arguments.force)
     talk(f"{text.plural(len(rows), 'row')} written to {path}")
     return 0
+
+
+COMPARED_COLUMNS = (
+    *("rank", "study", "model", "selection_score", "selection_low", "selection_high"),
+    *("held_out_score", "held_out_low", "held_out_high", "gap", "p_beats_baseline"),
+    *("against", "difference", "difference_low", "difference_high", "p_better"),
+    *("state", "complete", "train_s"),
+)
+TRIAL_COLUMNS = ("number", "state", "value", "duration_s", "error")
 
 
 def compare(arguments: argparse.Namespace, location: Location) -> int:
@@ -293,21 +320,68 @@ def compare(arguments: argparse.Namespace, location: Location) -> int:
         def params_of(study: Study) -> dict[str, object]:
             return params[study.study_id]
 
-        rows = export.comparison_rows(groups, params_of, only_changed=arguments.only_changed)
-        if arguments.csv:
-            write_csv(arguments.csv, rows, force=arguments.force)
-        elif arguments.json:
-            print_json(rows)
+        pinned = None
+        if arguments.baseline is not None:
+            pinned = _pin(reader, groups, arguments.baseline)
+        if arguments.csv or arguments.md or arguments.json:
+            only = arguments.only_changed
+            rows = export.comparison_rows(groups, params_of, only_changed=only, pinned=pinned)
+            if arguments.json:
+                print_json(rows)
+            else:
+                write_table(arguments, rows, COMPARED_COLUMNS)
         else:
             for group in groups:
-                print_group(group, params_of, only_changed=arguments.only_changed)
+                print_group(group, params_of, only_changed=arguments.only_changed, pinned=pinned)
     if len(groups) > 1 and arguments.names:
-        questions = "; ".join(group.question for group in groups)
-        raise NotComparable(
-            f"These answer {len(groups)} different questions, so they are ranked apart: "
-            f"{questions}."
-        )
+        raise NotComparable(f"{_apart(groups)}, so they are ranked apart.")
     return 0
+
+
+def _apart(groups: Sequence[Group]) -> str:
+    """Why groups can't be ranked together: what differs, and what each of them asks."""
+    what = ", ".join(differences(group.rows[0][0] for group in groups))
+    questions = "; ".join(group.question for group in groups)
+    return f"These answer {len(groups)} different questions ({what} differ): {questions}"
+
+
+def _pin(reader: Reader, groups: Sequence[Group], name: str) -> Pinned:
+    """Everything against the study, ensemble or rule that `name` is, on the held-out rows.
+
+    Raises NotComparable if something to be compared answers another question.
+    """
+    if len(groups) > 1:
+        raise NotComparable(f"{_apart(groups)}; nothing can be held against {name}.")
+    group, key = groups[0], _pinned_key(groups[0], name)
+    if key is None:
+        found = reader.find_studies(name)
+        if len(found) != 1:
+            raise BadInput(f"--baseline {name} is {len(found)} studies: name one.")
+        experiment, study = found[0]
+        rows = group.rows if found[0] in group.rows else (*group.rows, (experiment, study))
+        together = group_comparable(rows)
+        if len(together) > 1:
+            raise NotComparable(f"{_apart(together)}; nothing can be held against {name}.")
+        group, key, name = together[0], ("study", study.study_id), study.name
+    if not any(s.best is not None and s.best.held_out_score is not None for _, s in group.rows):
+        talk("note: nothing has a held-out score yet, so there are no differences to show.")
+    from engines.run.paired import pin  # NumPy, Optuna and SQLAlchemy: only for this
+
+    return pin(reader.location, group, name, key)
+
+
+def _pinned_key(group: Group, name: str) -> Key | None:
+    """The key of one of a group's rows by its short name, or None: then it is a study's name."""
+    models = [study.study_id for _, study in group.rows if study.model == name]
+    if len(models) == 1:
+        return "study", models[0]
+    for baseline in group.baselines:
+        if name in (baseline.name, f"baseline {baseline.name}"):
+            return "baseline", baseline.name
+    ensembles = {f"{e.name}/ensemble": e.experiment_id for e, _ in group.ensembles}
+    if name == "ensemble" and len(ensembles) == 1:
+        return "ensemble", next(iter(ensembles.values()))
+    return ("ensemble", ensembles[name]) if name in ensembles else None
 
 
 def _pairs(reader: Reader, names: list[str]) -> list[tuple[Experiment, Study]]:
@@ -325,7 +399,9 @@ def signed(value: float | None) -> str:
     return text.number(value, sign=True)
 
 
-def print_group(group: Group, params_of, *, only_changed: bool) -> None:
+def print_group(
+    group: Group, params_of, *, only_changed: bool, pinned: Pinned | None = None
+) -> None:
     """One ranked table of studies that answer the same question; ensembles and baselines below."""
     print(text.clean(f"{group.question}"))
     params = [params_of(study) for _, study in group.rows]
@@ -338,6 +414,7 @@ def print_group(group: Group, params_of, *, only_changed: bool) -> None:
             [
                 *(rank if best else None, study.name, study.state),
                 *_scores(scores, study.evidence, group.maximize),
+                *_lead(pinned, ("study", study.study_id)),
                 f"{study.counts.finished}/{study.counts.goal or '-'}",
                 text.duration(study.train_s),
                 words.rows_used(study.rows),
@@ -347,6 +424,7 @@ def print_group(group: Group, params_of, *, only_changed: bool) -> None:
     for experiment, ensemble in group.ensembles:
         scores = (ensemble.selection_score, ensemble.held_out_score)
         told = _scores(scores, ensemble.evidence, group.maximize)
+        told += _lead(pinned, ("ensemble", experiment.experiment_id))
         number = text.plural(len(ensemble.members), "trial")
         blank = [None, "", *[None for _ in names]]
         rows.append([None, f"{experiment.name}/ensemble", "ensemble", *told, number, *blank])
@@ -354,10 +432,12 @@ def print_group(group: Group, params_of, *, only_changed: bool) -> None:
         scores = (baseline.selection_score, baseline.held_out_score)
         blank = [None, None, "", *[None for _ in names]]
         told = _scores(scores, None, group.maximize)
+        told += _lead(pinned, ("baseline", baseline.name))
         rows.append([None, baseline.name, "baseline", *told, *blank])
     capped = any(study.rows is not None for _, study in group.rows)
-    headers = ["", "study", "state", "selection", "95 %", "held-out", "95 %", "gap", "p", "trials"]
-    headers += ["time", "rows", *names]
+    headers = ["", "study", "state", "selection", "95 %", "held-out", "95 %", "gap", "p"]
+    headers += [] if pinned is None else ["better", "95 %", "p"]
+    headers += ["trials", "time", "rows", *names]
     deflated = agents.deflated([study for _, study in group.rows])
     if deflated:
         headers.append("DSR")
@@ -369,10 +449,25 @@ def print_group(group: Group, params_of, *, only_changed: bool) -> None:
         for row in rows:
             row.pop(rows_at)
     print_table(headers, rows)
+    if pinned is not None:
+        print(text.clean(f"better: than {pinned.name}, on the same held-out rows"))
     for experiment, ensemble in group.ensembles:
         line = words.ensemble_line(ensemble, experiment.name)
         print(text.clean(f"{experiment.name}/ensemble: {line}"))
     print()
+
+
+def _lead(pinned: Pinned | None, key: Key) -> list[Any]:
+    """How much better than the pinned one, between what bounds, and how surely."""
+    if pinned is None:
+        return []
+    if key == pinned.key:
+        return ["pinned", None, None]
+    lead = pinned.lead(key)
+    if lead is None:
+        return [None, None, None]
+    bounds = f"{text.number(lead.low, sign=True)}..{text.number(lead.high, sign=True)}"
+    return [signed(lead.difference), bounds, words.probability(lead.p)]
 
 
 Scores = tuple[float | None, float | None]

@@ -163,7 +163,7 @@ def test_an_experiment_that_another_process_drives_is_left_to_it(location: Locat
 
 def test_fit_searches_and_predicts_and_says_how_good_it_is() -> None:
     X, y = rows(200)
-    optimizer = HyperparameterOptimizer(random_seed=3)
+    optimizer = HyperparameterOptimizer(random_seed=3, storage=None)
 
     fitted = optimizer.fit(X, y, n_trials=2, models=["ridge", "decision_tree"])
 
@@ -182,7 +182,9 @@ def test_fit_searches_and_predicts_and_says_how_good_it_is() -> None:
 def test_fit_learns_labels_and_their_probabilities() -> None:
     X, y = rows(200)
     labels = np.where(y > np.median(y), "high", "low")
-    optimizer = HyperparameterOptimizer().fit(X, labels, n_trials=2, models=["random_forest"])
+    optimizer = HyperparameterOptimizer(storage=None).fit(
+        X, labels, n_trials=2, models=["random_forest"]
+    )
 
     new, truth = rows(300, seed=9)
     predicted = optimizer.predict(new)
@@ -196,7 +198,7 @@ def test_fit_learns_labels_and_their_probabilities() -> None:
 
 def test_a_category_that_was_not_there_in_training_is_missing_at_prediction() -> None:
     X, y = rows(100)
-    optimizer = HyperparameterOptimizer().fit(X, y, n_trials=1, models="ridge")
+    optimizer = HyperparameterOptimizer(storage=None).fit(X, y, n_trials=1, models="ridge")
     new, _ = rows(20)
     new["town"] = "Oslo"
     assert np.isfinite(optimizer.predict(new)).all()
@@ -211,7 +213,7 @@ def test_a_category_that_was_not_there_in_training_is_missing_at_prediction() ->
 )
 def test_rows_of_another_kind_are_refused_in_one_line(change: Any, message: str) -> None:
     X, y = rows(60)
-    optimizer = HyperparameterOptimizer().fit(X, y, n_trials=1, models="ridge")
+    optimizer = HyperparameterOptimizer(storage=None).fit(X, y, n_trials=1, models="ridge")
     with pytest.raises(BadInput, match=message):
         optimizer.predict(change(X))
 
@@ -222,18 +224,20 @@ def test_rows_of_another_kind_are_refused_in_one_line(change: Any, message: str)
 )
 def test_a_target_of_another_shape_is_refused(y: np.ndarray, message: str) -> None:
     with pytest.raises(BadInput, match=message):
-        HyperparameterOptimizer().fit(rows(60)[0], y, n_trials=1)
+        HyperparameterOptimizer(storage=None).fit(rows(60)[0], y, n_trials=1)
 
 
 def test_without_a_budget_fit_asks_for_one() -> None:
     with pytest.raises(BadInput, match="time_budget_s"):
-        HyperparameterOptimizer().fit(*rows(60))
+        HyperparameterOptimizer(storage=None).fit(*rows(60))
 
 
 @pytest.mark.parametrize("seconds", [0.01, 1.0])
 def test_however_short_the_time_there_is_a_model(seconds: float) -> None:
     X, y = rows(60)
-    optimizer = HyperparameterOptimizer().fit(X, y, time_budget_s=seconds, models="sklearn")
+    optimizer = HyperparameterOptimizer(storage=None).fit(
+        X, y, time_budget_s=seconds, models="sklearn"
+    )
     assert np.isfinite(optimizer.predict(X)).all()
 
 
@@ -246,15 +250,15 @@ def test_before_fit_there_is_nothing_to_predict_with() -> None:
 
 def test_what_is_searched_is_kept_where_it_was_asked_for(tmp_path: Path) -> None:
     store = str(tmp_path / "mine.db")
-    optimizer = HyperparameterOptimizer()
-    optimizer.fit(*rows(60), n_trials=1, models="ridge", store=store, name="mine")
+    optimizer = HyperparameterOptimizer(storage=store)
+    optimizer.fit(*rows(60), n_trials=1, models="ridge", name="mine")
     with contextlib.closing(Reader(Location(Path(store)))) as reader:
         assert [e.name for e in reader.experiments()] == ["mine"]
 
 
 def test_the_models_taken_home_have_learned_from_the_held_out_rows_too() -> None:
     X, y = rows(100)
-    optimizer = HyperparameterOptimizer().fit(X, y, n_trials=1, models="ridge")
+    optimizer = HyperparameterOptimizer(storage=None).fit(X, y, n_trials=1, models="ridge")
     final = optimizer._predictor
     assert final is not None
     # One model of all 100 rows, and five of four fifths of them, the held-out 20 among them.

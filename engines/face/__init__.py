@@ -1,0 +1,1 @@
+"""What stands behind `engines.HyperparameterOptimizer`: calls, watching, results, comparisons."""

@@ -1,0 +1,77 @@
+"""How a call is understood: options, defaults that the environment may replace, whether rows are
+in order.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+from engines.errors import BadInput
+from engines.models import catalogue
+
+TRIALS, SEED, TIMEOUT = "OPTUNA_TRIALS", "RANDOM_SEED", "OPTIMIZATION_TIMEOUT"
+
+
+class Unsaid(int):
+    """A default: the number that a signature shows, unless the environment has another."""
+
+    def or_environment(self, name: str) -> int:
+        """The whole number in the environment variable, or this one. Raises BadInput."""
+        text = os.environ.get(name, "").strip()
+        if not text:
+            return int(self)
+        if not text.isdecimal() or len(text) > 10:
+            raise BadInput(f"{name} is `{text[:40]}`, not a whole number: mend it or unset it.")
+        return int(text)
+
+
+def said(number: int, variable: str) -> int:
+    """A number as given, or what the environment says where it was left to its default."""
+    return number.or_environment(variable) if isinstance(number, Unsaid) else number
+
+
+def time_limit_s() -> float | None:
+    """OPTIMIZATION_TIMEOUT in seconds, or None. Raises BadInput."""
+    text = os.environ.get(TIMEOUT, "").strip()
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise BadInput(f"{TIMEOUT} is `{text[:40]}`, not a number of seconds: mend it or unset it.")
+    return seconds
+
+
+class Options(TypedDict, total=False):
+    """What every `optimize_...` takes by name, beside its rows.
+
+    name: of the experiment; with the name of one that was interrupted, it goes on. task:
+    "regression" or "classification", guessed from y without it. metric: a name, see
+    `engines.data.scoring`. X_test, y_test: rows for the held-out score; or held_out, a part of
+    X_train that is set aside for it, such as 0.2. ordered: whether the rows stand in the order of
+    time; without a word they do if a model is named that reads windows of rows. time_budget_s:
+    seconds for the whole call. sampler: tpe, random, gp, cmaes, qmc or grid.
+    """
+
+    name: str | None
+    task: str | None
+    metric: str | None
+    X_test: Any
+    y_test: Any
+    held_out: float | None
+    ordered: bool | None
+    time_budget_s: float | None
+    sampler: str
+
+
+def reads_windows(selectors: Sequence[str]) -> bool:
+    """Whether a model or a family is named that reads windows of rows; `all` names none."""
+    named = [word for word in selectors if catalogue.normalise(word) != "all"]
+    if not named:
+        return False
+    return any(form.windows for spec in catalogue.select(named) for form in spec.forms.values())
