@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,9 @@ EARLIER_FILE = "data.npz"
 
 _CHUNK = 1 << 24
 
+Column: TypeAlias = tuple[str, tuple[str, ...] | None]
+"""A name, and the categories in the order of their codes, or None for a column of numbers."""
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -50,6 +53,8 @@ class Snapshot:
     categories: by column number, how many codes a category column has; the rest are numbers.
     task: "regression" or "classification". classes: the labels whose codes y holds, () for
     regression. groups: int64 (rows,) codes of rows that belong together, or None.
+    features: the name of each column of X, and the texts behind its codes, None for numbers; ()
+    in a snapshot of an earlier version. times: int64 epoch nanoseconds (rows,), or None.
     """
 
     X: npt.NDArray[np.float64]
@@ -59,6 +64,8 @@ class Snapshot:
     task: str = "regression"
     classes: tuple[str, ...] = ()
     groups: Rows | None = None
+    features: tuple[Column, ...] = ()
+    times: Rows | None = None
 
     def before(self, rows: Rows) -> npt.NDArray[np.float64]:
         """The rows of X right before the first of `rows`, `MOST_CONTEXT` at most: its past."""
@@ -80,6 +87,9 @@ def write_snapshot(folder: Path, dataset: Dataset, split: Split) -> None:
             for i, f in enumerate(dataset.features)
             if f.kind == "category"
         },
+        "features": [
+            [f.name, list(f.categories) if f.kind == "category" else None] for f in dataset.features
+        ],
         "task": dataset.task,
         "classes": list(dataset.classes),
         "ordered": split.ordered,
@@ -91,6 +101,8 @@ def write_snapshot(folder: Path, dataset: Dataset, split: Split) -> None:
     arrays = {"y": dataset.y, "search": split.search, "held_out": split.held_out}
     if dataset.groups is not None:
         arrays["groups"] = dataset.groups
+    if dataset.times is not None:
+        arrays["times"] = dataset.times
     for i, fold in enumerate(split.folds):
         arrays[f"train{i}"], arrays[f"valid{i}"] = fold.train, fold.valid
     x = np.ascontiguousarray(dataset.X)
@@ -184,4 +196,9 @@ def _snapshot(x: npt.NDArray[np.float64], meta: dict[str, Any], arrays: dict[str
         task=meta.get("task", "regression"),
         classes=tuple(meta.get("classes", ())),
         groups=arrays.get("groups"),
+        features=tuple(
+            (name, None if labels is None else tuple(labels))
+            for name, labels in meta.get("features", ())
+        ),
+        times=arrays.get("times"),
     )
