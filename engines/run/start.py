@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engines.data.scoring import default_metric, find_metric
 from engines.errors import BadInput, StoreUnavailable
-from engines.models import catalogue
+from engines.models import catalogue, spacefile
+from engines.models.spacefile import SpaceFile
 from engines.models.spec import TASKS, Facts, ModelSpec
 from engines.run import objective
 from engines.run.capacity import default_workers, free_memory_mib
@@ -38,7 +40,8 @@ class Request:
     """What a person asked for. None: not said, so a default or the data decides.
 
     sample: learn from so many rows, drawn at random. time_s, trial_time_s: seconds.
-    trial_memory_mib: MiB. trials: finished trials a study. pruner: without a word, racing for
+    trial_memory_mib: MiB. space: a TOML file, see `engines.models.spacefile`. trials: finished
+    trials a study. pruner: without a word, racing for
     declared models and none for objectives. tell: called with a line about what takes memory or
     time before it begins.
     """
@@ -62,6 +65,7 @@ class Request:
     min_improvement: float | None = None
     trial_time_s: float | None = None
     trial_memory_mib: float | None = None
+    space: str | None = None
     tell: Callable[[str], None] | None = None
 
 
@@ -138,6 +142,8 @@ def _custom_plan(request: Request) -> ExperimentPlan:
             "An objective of your own is an experiment of its own: name it alone, "
             f"got {' '.join(request.selectors)}."
         )
+    if request.space is not None:
+        raise BadInput("An objective of your own has its space in its code: leave out --space.")
     if request.data is not None or request.target is not None:
         raise BadInput("An objective of your own brings its data: leave out --data and --target.")
     described = objective.describe(request.selectors[0])
@@ -182,6 +188,10 @@ def _data_plan(request: Request, specs: list[ModelSpec], dataset: Dataset | None
     from engines.data.snapshot import write_snapshot
     from engines.data.splits import split_dataset
 
+    spaces = None
+    if request.space is not None:
+        spaces = spacefile.load(Path(request.space).expanduser().absolute())
+        spaces.require_any(specs)
     if dataset is None:
         assert request.data is not None
         dataset = load(
@@ -220,7 +230,7 @@ def _data_plan(request: Request, specs: list[ModelSpec], dataset: Dataset | None
         metric=metric.name,
         maximize=metric.maximize,
         split=split.describe(),
-        studies=tuple(_study_plan(request, spec, dataset.task, facts) for spec in specs),
+        studies=tuple(_study_plan(request, spec, spaces, dataset.task, facts) for spec in specs),
         pruner=request.pruner or "racing",
         facts=facts if mark is None else {**facts, "file": mark},
         left_out=left_out,
@@ -255,9 +265,11 @@ def _as_text(name: str) -> str:
     return name.encode(errors="replace").decode()
 
 
-def _study_plan(request: Request, spec: ModelSpec, task: str, facts: Facts) -> StudyPlan:
+def _study_plan(
+    request: Request, spec: ModelSpec, spaces: SpaceFile | None, task: str, facts: Facts
+) -> StudyPlan:
     form = spec.form(task)
-    space = form.space.bind(facts)
+    space = (form.space if spaces is None else spaces.space(spec, task)).bind(facts)
     portfolio: list[dict[str, Any]] = []
     weights: list[float] = []
     for params, weight in form.weighed:

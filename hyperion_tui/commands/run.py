@@ -52,6 +52,7 @@ def run(arguments: argparse.Namespace, location: Location) -> int:
         trial_time_s=arguments.trial_time,
         trial_memory_mib=arguments.trial_memory,
         sample=arguments.sample,
+        space=arguments.space,
         tell=talk,
     )
     for notice in adoption.notices(location):
