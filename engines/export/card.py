@@ -17,8 +17,10 @@ class Made:
 
     name: the study, or `<experiment>/ensemble`. refit: whether it learned from the held-out rows
     too. retrained: members whose models were not kept, so that they were trained again. members:
-    study, trial, weight, parameters and the record of the trial (`metrics`). again: the held-out
-    score of what lies in the folder, None where there is nothing to compare it with.
+    study, trial, weight, parameters and the record of the trial (`metrics`). verdict: on this
+    predictor alone. context_rows: of the data, which lie in the folder for models that read
+    windows. again: the held-out score of what lies in the folder, None where there is nothing to
+    compare it with.
     """
 
     name: str
@@ -30,6 +32,8 @@ class Made:
     formats: Sequence[str]
     versions: Mapping[str, str]
     how: str
+    verdict: str
+    context_rows: int = 0
     refit: bool = False
     retrained: Sequence[str] = ()
     again: float | None = None
@@ -82,7 +86,9 @@ def card_document(experiment: Experiment, made: Made) -> dict[str, Any]:
             }
             for b in experiment.baselines
         ],
-        "verdict": verdict(experiment),
+        "verdict": made.verdict,
+        "verdict_of_experiment": verdict(experiment),
+        "context_rows": made.context_rows,
         "versions": dict(made.versions),
         "searched_with": dict(experiment.versions),
     }
@@ -100,14 +106,18 @@ def _lines(card: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield f"Predicts `{_code(data['target'])}` ({card['task']}). {_plain(card['verdict'])}"
     yield ""
-    yield f"| {metric} ({better} is better) | score | 95 % |"
-    yield "|---|---|---|"
-    yield f"| selection | {_number(scores['selection'])} | {_ends(scores['selection_interval'])} |"
-    yield f"| held-out | {_number(scores['held_out'])} | {_ends(scores['held_out_interval'])} |"
-    yield f"| gap | {_number(scores['gap'])} | |"
+    yield f"| {metric} ({better} is better) | selection | 95 % | held-out | 95 % | gap |"
+    yield "|---|---|---|---|---|---|"
+    cells = (
+        *(_plain(card["predictor"]), _number(scores["selection"])),
+        *(_ends(scores["selection_interval"]), _number(scores["held_out"])),
+        *(_ends(scores["held_out_interval"]), _number(scores["gap"])),
+    )
+    yield f"| {' | '.join(cells)} |"
     for baseline in card["baselines"]:
-        name = f"baseline {_plain(baseline['name'])}, held-out"
-        yield f"| {name} | {_number(baseline['held_out_score'])} | |"
+        selection, held_out = baseline["selection_score"], baseline["held_out_score"]
+        name = f"baseline {_plain(baseline['name'])}"
+        yield f"| {name} | {_number(selection)} | | {_number(held_out)} | | |"
     yield ""
     if scores["p_beats_baseline"] is not None:
         yield (
@@ -121,7 +131,12 @@ def _lines(card: Mapping[str, Any]) -> Iterator[str]:
     yield f"- {card['how']}"
     if card["trained_again"]:
         names = ", ".join(_plain(name) for name in card["trained_again"])
-        yield f"- Not kept since the search, so trained again from seed and parameters: {names}."
+        yield f"- Trained again for this folder, from seed and parameters: {names}."
+    if card["context_rows"]:
+        yield (
+            f"- The folder holds the last {card['context_rows']:,} rows of the data (without the "
+            "target), because a model in it reads the rows before those that it predicts."
+        )
     yield f"- Data: {_plain(data['name'])}, {data['rows']:,} rows, sha256 `{data['sha256']}`."
     split = card["split"] or {}
     told = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in split.items())

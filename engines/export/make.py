@@ -11,13 +11,14 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from engines.analysis.ensemble import predict
+from engines.analysis.report import verdict
 from engines.data.datasets import BUNDLED, load
 from engines.data.snapshot import MOST_CONTEXT, Column
 from engines.errors import BadInput, HyperionError
@@ -102,6 +103,8 @@ def export(
             formats=formats,
             versions=versions_of(set(formats)),
             how=_how(context, chosen, refit=options["refit"]),
+            verdict=_verdict(experiment, study),
+            context_rows=0 if known is None else len(known.X),
             refit=options["refit"],
             retrained=retrained,
             again=_score(context, again) if _has_score(chosen) and not options["refit"] else None,
@@ -176,6 +179,11 @@ def _ensemble(context: Context, experiment: Experiment) -> Chosen:
 
 def _has_score(chosen: Chosen) -> bool:
     return chosen.held_out_score is not None
+
+
+def _verdict(experiment: Experiment, study: Study | None) -> str:
+    """That on one study, whoever else is in the experiment."""
+    return verdict(experiment if study is None else replace(experiment, studies=(study,)))
 
 
 def _member(context: Context, weight: float, study: str, trial: BestTrial) -> dict[str, Any]:

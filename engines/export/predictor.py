@@ -62,6 +62,9 @@ class Context:
 class Predictor:
     """What `export` has written. Read one with `Predictor.load(folder)`.
 
+    The same rows give the same digits. A network computes with 24 bits, so that a row in other
+    company may differ from the eighth digit on.
+
     features: the columns that it needs, by name. classes: the labels as text, () for regression.
     notices: what differs here from where it was made, one line each.
     """

@@ -60,8 +60,8 @@ def read_rows(table: Table, features: Sequence[Feature], time_column: str | None
     """
     absent = [shown(f.name) for f in features if f.name not in table.frame.columns]
     if absent:
-        what = "column" if len(absent) == 1 else "columns"
-        raise table.refuse(f"no {what} {listed(absent)}, which the models learned from; add it")
+        what, it = ("column", "it") if len(absent) == 1 else ("columns", "them")
+        raise table.refuse(f"no {what} {listed(absent)}, which the models learned from; add {it}")
     notices: list[str] = []
     values = []
     for feature in features:

@@ -9,11 +9,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from engines.analysis.export import to_csv, write_whole
 from engines.errors import BadInput
 from engines.export.launch import ask
 from engines.study.location import Location
 from hyperion_tui import text
+from hyperion_tui.commands.show import write_csv
 from hyperion_tui.output import print_json, talk
 
 
@@ -73,13 +73,7 @@ def predict(arguments: argparse.Namespace, location: Location) -> int:
     if arguments.json:
         print_json({name: value for name, value in found.items() if name != "notices"})
         return 0
-    content = to_csv(_rows(found))
-    if out is None:
-        print(content, end="")
-        return 0
-    write_whole(out, content, force=arguments.force)
-    talk(f"{text.plural(len(found['predictions']), 'row')} written to {out}")
-    return 0
+    return write_csv(arguments.out or "-", _rows(found), force=arguments.force)
 
 
 def _rows(found: dict[str, Any]) -> list[dict[str, Any]]:
