@@ -34,6 +34,9 @@ COMMANDS = {
     "cancel": "hyperion_tui.commands.orders:order",
     "resume": "hyperion_tui.commands.orders:resume",
     "retry": "hyperion_tui.commands.orders:retry",
+    "export": "hyperion_tui.commands.export:export",
+    "predict": "hyperion_tui.commands.export:predict",
+    "check": "hyperion_tui.commands.check:check",
     "capabilities": "hyperion_tui.commands.about:capabilities",
     "delete": "hyperion_tui.commands.house:delete",
     "restore": "hyperion_tui.commands.house:restore",
@@ -109,6 +112,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="how much better than this study or rule, on the held-out rows")  # fmt: skip
     _add_csv(sub)
     _add_orders(add)
+    _add_export(add)
     add("capabilities", "families, models, what is installed", "capabilities")
     _add_data(add("data", "data sets", "data check my.csv"))
     _add_backtest(
@@ -180,6 +184,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add(
         "--device", metavar="NAME", help="where networks train: cpu or cuda (a GPU if there is one)"
     )
+    add("--space", metavar="FILE.toml", help="narrow what is searched; see `check`")
     add("--detach", action="store_true", help="start it and return")
     agents = parser.add_argument_group("trading agents", "costs as in `backtest`")
     _add_costs(agents.add_argument)
@@ -229,6 +234,22 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
     )
     show.add_argument("--origin", action="store_true", help="say where each value is from")
     _add_common(show, default=argparse.SUPPRESS)
+
+
+def _add_export(add: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
+    sub = add("export", "the best model of a study, with its card", "export diabetes-1/svr --to m")
+    sub.add_argument("study", metavar="STUDY", help="a study, or EXPERIMENT/ensemble")
+    sub.add_argument("--to", required=True, metavar="DIR", help="a new folder")
+    sub.add_argument("--refit", choices=("all",), help="learn from the held-out rows too, first")
+    sub.add_argument("--force", action="store_true", help="replace an earlier export")
+    sub = add("predict", "use an exported model", "predict m new.csv --out predicted.csv")
+    sub.add_argument("folder", metavar="DIR")
+    sub.add_argument("data", metavar="DATA", help="CSV or Parquet with the same columns")
+    sub.add_argument("--out", metavar="FILE", help="write CSV to FILE instead of stdout")
+    sub.add_argument("--force", action="store_true", help="replace FILE if it exists")
+    add("check", "a space or an objective, before trial 0", "check space.toml").add_argument(
+        "file", metavar="FILE", help="FILE.toml, or file.py:function"
+    )
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:

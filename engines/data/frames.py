@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from engines.data.columns import read_column
+from engines.data.columns import Column, read_column
 from engines.data.datasets import Dataset, Feature, Roles, assemble
-from engines.data.reading import Table, check_names
+from engines.data.reading import Table, check_names, quoted
 from engines.errors import BadInput
 
 Floats = npt.NDArray[np.float64]
@@ -89,18 +89,35 @@ def encode(X: Any, features: Sequence[Feature]) -> Floats:
     """
     frame = as_frame(X)
     table = Table(PLACE, frame, None, ())
-    blocks: list[Floats] = []
     for feature in features:
         if feature.name not in frame.columns:
             raise BadInput(f"X has no column '{feature.name}', which the models learned from.")
-        column = read_column(table, feature.name)
-        if feature.kind == "number":
-            if column.numbers is None:
-                raise BadInput(f"Column '{feature.name}' of X holds text; numbers were learned.")
-            blocks.append(column.numbers)
-            continue
-        codes = {label: float(code) for code, label in enumerate(feature.categories)}
-        text = column.as_text() if column.numbers is None else frame[feature.name].astype("str")
-        found = text.map(codes).to_numpy(dtype=np.float64, na_value=np.nan)
-        blocks.append(np.asarray(found, dtype=np.float64))
-    return np.column_stack(blocks)
+    return np.column_stack([encode_column(table, feature)[0] for feature in features])
+
+
+def encode_column(table: Table, feature: Feature) -> tuple[Floats, list[str]]:
+    """(rows,) values of one feature in new rows, and the texts among them that were not learned.
+
+    Those are missing (NaN), as in `encode`. Raises BadInput, naming the line, for values of
+    another kind.
+    """
+    column = read_column(table, feature.name)
+    if feature.kind == "number":
+        if column.numbers is None:
+            raise table.refuse(f"column {quoted(feature.name)} holds text; numbers were learned")
+        return column.numbers, []
+    text = column.as_text() if column.numbers is None else _words(table, column)
+    codes = {label: float(code) for code, label in enumerate(feature.categories)}
+    mapped = text.map(codes).to_numpy(dtype=np.float64, na_value=np.nan)
+    found = np.asarray(mapped, dtype=np.float64)
+    strange = np.isnan(found) & ~column.missing
+    return found, sorted({str(label) for label in text[strange]})
+
+
+def _words(table: Table, column: Column) -> pd.Series:
+    """Numbers as they were written where they stood among texts: 3, not 3.0."""
+    assert column.numbers is not None
+    raw = table.frame[column.name]
+    if not pd.api.types.is_float_dtype(raw):
+        return raw.astype("str").str.strip()
+    return pd.Series([str(int(n)) if n.is_integer() else repr(n) for n in column.numbers.tolist()])

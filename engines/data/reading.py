@@ -115,21 +115,24 @@ def refusal(path: Path, what: str) -> BadInput:
     return BadInput(f"{shown(path, 300)}: {one_line(what, 500)}")
 
 
-def read_table(path: Path, *, sample: int | None = None, room: Room | None = None) -> Table:
+def read_table(
+    path: Path, *, sample: int | None = None, room: Room | None = None, fewest: int = 2
+) -> Table:
     """Read a CSV or Parquet file; the content decides which, not the name's ending.
 
     sample: keep so many rows, drawn at random but always the same. room: the memory there is.
+    fewest: columns that must be there, 2 to learn from and 1 to predict from.
     Raises BadInput for anything that is no table of at least one row under distinct names, and
     for a table that doesn't fit into the room.
     """
     head = _first_bytes(path, None if sample else MAX_BYTES)
     room = room or Room()
     if head.startswith(b"PAR1"):
-        return _read_parquet(path, sample, room)
+        return _read_parquet(path, sample, room, fewest)
     for magic, kind, remedy in _OTHER_KINDS:
         if head.startswith(magic):
             raise refusal(path, f"this is {kind}, not CSV or Parquet; {remedy}")
-    return _read_csv(path, head, sample, room)
+    return _read_csv(path, head, sample, room, fewest)
 
 
 def records(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
@@ -181,10 +184,10 @@ def _too_large(size: int) -> str:
     )
 
 
-def _read_csv(path: Path, head: bytes, sample: int | None, room: Room) -> Table:
+def _read_csv(path: Path, head: bytes, sample: int | None, room: Room, fewest: int) -> Table:
     encoding = _encoding(path, head)
     lines = _check_text(path, encoding)
-    layout, notices = _sniff(path, encoding)
+    layout, notices = _sniff(path, encoding, fewest)
     size = path.stat().st_size
     columns = len(layout.header)
     estimate = Estimate.of(lines - 1, columns, raw=size, sample=sample, chunk=CHUNK_ROWS)
@@ -311,7 +314,7 @@ def _undecodable(reason: UnicodeDecodeError, line: int, position: int, encoding:
     return f"line {line}: {byte} is not {name}; save the file as UTF-8 (iconv does it)"
 
 
-def _sniff(path: Path, encoding: str) -> tuple[Layout, list[str]]:
+def _sniff(path: Path, encoding: str, fewest: int) -> tuple[Layout, list[str]]:
     """The layout of a CSV file from its first lines, and what to say about it."""
     with path.open(encoding=encoding, newline="") as file:
         sample = file.read(SAMPLE_CHARS)
@@ -323,7 +326,7 @@ def _sniff(path: Path, encoding: str) -> tuple[Layout, list[str]]:
     header = tuple(name.strip() for name in rows[0]) if rows else ()
     names = tuple(name or f"unnamed_{at + 1}" for at, name in enumerate(header))
     layout = Layout(encoding, delimiter, decimal, names)
-    _check_header(path, layout, rows)
+    _check_header(path, layout, rows, fewest)
     notices = []
     if delimiter != ",":
         comma = " and numbers have a decimal comma" if decimal == "," else ""
@@ -357,10 +360,10 @@ def _has_decimal_comma(rows: Sequence[Sequence[str]]) -> bool:
     return commas > sum(_DOT_DECIMAL.fullmatch(field) is not None for field in fields)
 
 
-def _check_header(path: Path, layout: Layout, rows: Sequence[Sequence[str]]) -> None:
+def _check_header(path: Path, layout: Layout, rows: Sequence[Sequence[str]], fewest: int) -> None:
     """Refuse a header that can't name columns, and a first row of another width."""
     names = layout.header
-    if len(names) < 2:
+    if len(names) < fewest:
         separators = ", ".join(DELIMITERS.values())
         what = f"only one column was found (looked for {separators} between columns)"
         raise refusal(path, f"{what}; it needs a target and at least one feature")
@@ -398,7 +401,7 @@ def _broken(path: Path, layout: Layout, reason: str) -> BadInput:
     return refusal(path, f"can't be read as CSV: {one_line(reason)}; check that line")
 
 
-def _read_parquet(path: Path, sample: int | None, room: Room) -> Table:
+def _read_parquet(path: Path, sample: int | None, room: Room, fewest: int) -> Table:
     """Read a Parquet file without pandas' own metadata, so that an index is a column."""
     # pyarrow takes 60 ms to import and most files are CSV.
     import pyarrow as pa
@@ -420,7 +423,7 @@ def _read_parquet(path: Path, sample: int | None, room: Room) -> Table:
     if table.num_rows == 0:
         raise refusal(path, "the table has columns but no rows; add rows")
     table, notices = _plain_types(table)
-    if table.num_columns < 2:
+    if table.num_columns < fewest:
         raise refusal(path, "only one usable column; it needs a target and at least one feature")
     # The table is given back column by column, or there would be two of it.
     frame = table.to_pandas(ignore_metadata=True, split_blocks=True, self_destruct=True)

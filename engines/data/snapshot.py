@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +44,9 @@ EARLIER_FILE = "data.npz"
 
 _CHUNK = 1 << 24
 
+Column: TypeAlias = tuple[str, tuple[str, ...] | None]
+"""A name, and the categories in the order of their codes, or None for a column of numbers."""
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -52,7 +55,9 @@ class Snapshot:
     categories: by column number, how many codes a category column has; the rest are numbers.
     task: "regression", "classification" or "forecast", whose y is (rows, horizon). classes: the
     labels whose codes y holds, () without. groups: int64 (rows,) codes of rows that belong
-    together, or None. past: the target's own past, if models may read it.
+    together, or None. past: the target's own past, if models may read it. features: the name of
+    each column of X, and the texts behind its codes, None for numbers; () in a snapshot of an
+    earlier version. times: int64 epoch nanoseconds (rows,), or None.
     """
 
     X: npt.NDArray[np.float64]
@@ -63,6 +68,8 @@ class Snapshot:
     classes: tuple[str, ...] = ()
     groups: Rows | None = None
     past: Past | None = None
+    features: tuple[Column, ...] = ()
+    times: Rows | None = None
 
     @cached_property
     def truth(self) -> npt.NDArray[np.float64]:
@@ -94,6 +101,9 @@ def write_snapshot(folder: Path, dataset: Dataset, split: Split) -> None:
             for i, f in enumerate(dataset.features)
             if f.kind == "category"
         },
+        "features": [
+            [f.name, list(f.categories) if f.kind == "category" else None] for f in dataset.features
+        ],
         "task": dataset.task,
         "classes": list(dataset.classes),
         "ordered": split.ordered,
@@ -109,6 +119,8 @@ def write_snapshot(folder: Path, dataset: Dataset, split: Split) -> None:
         past = dataset.past
         arrays["series"], arrays["at"] = past.series, past.at
         meta["past"] = {"horizon": past.horizon, "season": past.season, "base": past.base}
+    if dataset.times is not None:
+        arrays["times"] = dataset.times
     for i, fold in enumerate(split.folds):
         arrays[f"train{i}"], arrays[f"valid{i}"] = fold.train, fold.valid
     x = np.ascontiguousarray(dataset.X)
@@ -203,6 +215,11 @@ def _snapshot(x: npt.NDArray[np.float64], meta: dict[str, Any], arrays: dict[str
         classes=tuple(meta.get("classes", ())),
         groups=arrays.get("groups"),
         past=_past(meta.get("past"), arrays),
+        features=tuple(
+            (name, None if labels is None else tuple(labels))
+            for name, labels in meta.get("features", ())
+        ),
+        times=arrays.get("times"),
     )
 
 

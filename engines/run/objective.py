@@ -47,6 +47,7 @@ def describe(reference: str) -> dict[str, Any]:
     names = _defined_names(tree)
     if function not in names:
         raise BadInput(f"{path} defines no `{function}`{nearest(function, names) or '.'}")
+    _check_takes_a_trial(tree, path, function)
     return {
         "reference": reference,
         "file": str(path),
@@ -74,6 +75,28 @@ def _file_of(source: str, reference: str) -> Path:
             if candidate.is_file():
                 return candidate.absolute()
     raise BadInput(f"`{reference}`: no module `{source}` here or in this Python.")
+
+
+def _check_takes_a_trial(tree: ast.Module, path: Path, function: str) -> None:
+    """Raise BadInput for a function that can't be called with one trial and nothing else.
+
+    What is imported, assigned or decorated can't be judged without running it.
+    """
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef
+    found = [n for n in tree.body if isinstance(n, kinds) and n.name == function]
+    if not found or found[-1].decorator_list:
+        return
+    last, where = found[-1], f"{path}, line {found[-1].lineno}: `{function}`"
+    if isinstance(last, ast.AsyncFunctionDef):
+        raise BadInput(f"{where} is async: make it a plain def.")
+    takes = last.args
+    places = len(takes.posonlyargs) + len(takes.args)
+    needed = places - len(takes.defaults)
+    named = [a for a, d in zip(takes.kwonlyargs, takes.kw_defaults, strict=True) if d is None]
+    if needed > 1 or named or (places == 0 and takes.vararg is None):
+        raise BadInput(
+            f"{where} must take one argument, the trial; it takes ({ast.unparse(takes)})."
+        )
 
 
 def _defined_names(tree: ast.Module) -> list[str]:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from engines.data.scoring import TRADING, default_metric, find_metric
 from engines.errors import BadInput, PackageMissing, StoreUnavailable
-from engines.models import catalogue
+from engines.models import catalogue, spacefile
+from engines.models.spacefile import SpaceFile
 from engines.models.spec import TASKS, Facts, Form, ModelSpec, is_installed
 from engines.run import objective
 from engines.run.capacity import default_workers, free_memory_mib
@@ -44,10 +45,10 @@ class Request:
     sample: learn from so many rows, drawn at random. horizon: steps of a forecast, in rows.
     past_target: whether models may read the target up to the row before. device: where networks
     are trained, cpu or cuda; without a word, on the GPU where there is one. time_s, trial_time_s:
-    seconds. trial_memory_mib: MiB. trials: finished trials a study. pruner: without a word,
-    racing for declared models and none for objectives. tell: called with a line about what takes
-    memory or time before it begins. costs, episodes: of agents, see `engines.data.terms`.
-    own_metric: in the place of `metric`.
+    seconds. trial_memory_mib: MiB. space: a TOML file, see `engines.models.spacefile`. trials:
+    finished trials a study. pruner: without a word, racing for declared models and none for
+    objectives. tell: called with a line about what takes memory or time before it begins. costs,
+    episodes: of agents, see `engines.data.terms`. own_metric: in the place of `metric`.
     """
 
     selectors: tuple[str, ...]
@@ -74,6 +75,7 @@ class Request:
     trial_memory_mib: float | None = None
     costs: Mapping[str, float | None] = field(default_factory=dict)
     episodes: int | None = None
+    space: str | None = None
     tell: Callable[[str], None] | None = None
     own_metric: OwnMetric | None = None
 
@@ -178,6 +180,8 @@ def _custom_plan(request: Request) -> ExperimentPlan:
             "An objective of your own is an experiment of its own: name it alone, "
             f"got {' '.join(request.selectors)}."
         )
+    if request.space is not None:
+        raise BadInput("An objective of your own has its space in its code: leave out --space.")
     if request.data is not None or request.target is not None or request.horizon is not None:
         raise BadInput("An objective of your own brings its data: leave out --data and --target.")
     described = objective.describe(request.selectors[0])
@@ -226,6 +230,7 @@ def _data_plan(
 
     asked = Asked(request.task, request.horizon, request.past_target)
     task = asked.table_task
+    spaces = _spaces(request, specs)
     if dataset is None:
         assert request.data is not None
         dataset = load(
@@ -261,7 +266,7 @@ def _data_plan(
         maximize=metric.maximize,
         split={**split.describe(), **past},
         studies=tuple(
-            _study_plan(request, spec.form(dataset.task, past=bool(past)), spec, facts)
+            _study_plan(request, spec, spec.form(dataset.task, past=bool(past)), spaces, facts)
             for spec in specs
         ),
         pruner=request.pruner or "racing",
@@ -295,6 +300,7 @@ def _market_plan(
     from engines.run.bars import prepare
 
     made = prepare(request, dataset)
+    spaces = _spaces(request, specs)
     specs, left_out = _usable(request, specs, TRADING, made.facts)
     mark = None if made.data.path is None else mark_of(made.data.path)
     return ExperimentPlan(
@@ -304,7 +310,9 @@ def _market_plan(
         metric=made.metric.name,
         maximize=made.metric.maximize,
         split=made.described,
-        studies=tuple(_study_plan(request, spec.form(TRADING), spec, made.facts) for spec in specs),
+        studies=tuple(
+            _study_plan(request, spec, spec.form(TRADING), spaces, made.facts) for spec in specs
+        ),
         pruner=request.pruner or "median",
         facts={**made.facts, **_kept(file=mark, device=request.device)},
         # `all` means all agents here: what only predicts is not missed.
@@ -352,8 +360,20 @@ def _as_text(name: str) -> str:
     return name.encode(errors="replace").decode()
 
 
-def _study_plan(request: Request, form: Form, spec: ModelSpec, facts: Facts) -> StudyPlan:
-    space = form.space.bind(facts)
+def _spaces(request: Request, specs: list[ModelSpec]) -> SpaceFile | None:
+    """The file that narrows what is searched. Raises BadInput if it names none of the models."""
+    if request.space is None:
+        return None
+    found = spacefile.load(Path(request.space).expanduser().absolute())
+    found.require_any(specs)
+    return found
+
+
+def _study_plan(
+    request: Request, spec: ModelSpec, form: Form, spaces: SpaceFile | None, facts: Facts
+) -> StudyPlan:
+    declared = form.space if spaces is None else spaces.space(spec.name, form)
+    space = declared.bind(facts)
     portfolio: list[dict[str, Any]] = []
     weights: list[float] = []
     for params, weight in form.weighed:

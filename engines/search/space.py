@@ -142,13 +142,15 @@ class Space:
         return {k: v for k, v in arguments.items() if k not in used or k in self.derived}
 
     def clip(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """`params` with numbers moved into their bounds and inactive parameters left out."""
+        """The set inside this space that is nearest to `params`.
+
+        Numbers are moved into their bounds, and onto their steps; a choice that is none becomes the
+        first one; inactive parameters are left out, and those that are missing are in the middle.
+        """
         kept: dict[str, Any] = {}
         for name, p in self.parameters.items():
-            if name not in params or not _is_active(p, kept):
-                continue
-            value = params[name]
-            kept[name] = value if isinstance(p, Choice) else min(max(value, p.low), p.high)
+            if _is_active(p, kept):
+                kept[name] = _nearest(p, params[name]) if name in params else _middle(p)
         return kept
 
     def contains(self, params: Mapping[str, Any]) -> bool:
@@ -199,6 +201,23 @@ def _holds(parameter: Parameter, value: Any) -> bool:
     kinds = int if isinstance(parameter, Int) else int | float
     is_number = isinstance(value, kinds) and not isinstance(value, bool)
     return is_number and parameter.low <= value <= parameter.high
+
+
+def _nearest(parameter: Parameter, value: Any) -> Any:
+    if isinstance(parameter, Choice):
+        return value if value in parameter.values else parameter.values[0]
+    inside = min(max(value, parameter.low), parameter.high)
+    if isinstance(parameter, Int) and parameter.step > 1:
+        inside = parameter.low + (inside - parameter.low) // parameter.step * parameter.step
+    return inside
+
+
+def _middle(parameter: Parameter) -> Any:
+    if isinstance(parameter, Choice):
+        return parameter.values[0]
+    low, high = parameter.low, parameter.high
+    middle = math.sqrt(low * high) if parameter.log else (low + high) / 2
+    return _nearest(parameter, int(middle) if isinstance(parameter, Int) else middle)
 
 
 def _plain(parameter: Parameter) -> dict[str, Any]:

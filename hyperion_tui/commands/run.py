@@ -64,6 +64,7 @@ def run(arguments: argparse.Namespace, location: Location) -> int:
         sample=arguments.sample,
         costs={name: getattr(arguments, name) for name in COSTS},
         episodes=options.from_environment("TRADING_EPISODES", options.EPISODES),
+        space=arguments.space,
         tell=talk,
     )
     for notice in adoption.notices(location):

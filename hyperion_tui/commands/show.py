@@ -280,20 +280,25 @@ def _one_form(arguments: argparse.Namespace) -> None:
 def write_table(
     arguments: argparse.Namespace, rows: list[dict[str, Any]], columns: Sequence[str]
 ) -> int:
-    """Rows as CSV or Markdown to a file, or to stdout for `-`; says where and how many."""
+    """Rows as CSV or Markdown, as `write_rows` has it."""
     target = arguments.csv or arguments.md
     if arguments.csv:
         content = export.to_csv(rows)
     else:
         with_params = getattr(arguments, "only_changed", True)
         content = export.to_markdown(rows, columns, with_params=with_params)
+    return write_rows(target, content, len(rows), force=arguments.force)
+
+
+def write_rows(target: str, content: str, count: int, *, force: bool) -> int:
+    """Text of `count` rows to a file, or to stdout for `-`; says where and how many."""
     if target == "-":
         on_screen = sys.stdout.isatty()
         print("\n".join(map(text.clean, content.split("\n"))) if on_screen else content, end="")
         return 0
     path = Path(target).expanduser().absolute()
-    export.write_whole(path, content, force=arguments.force)
-    talk(f"{text.plural(len(rows), 'row')} written to {path}")
+    export.write_whole(path, content, force=force)
+    talk(f"{text.plural(count, 'row')} written to {path}")
     return 0
 
 

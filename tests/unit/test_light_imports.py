@@ -17,6 +17,7 @@ HEAVY = {
     "module",
     [
         *("hyperion_tui.cli", "hyperion_tui.commands.show", "hyperion_tui.commands.orders"),
+        *("hyperion_tui.commands.export", "hyperion_tui.commands.check", "engines.export.launch"),
         *("hyperion_tui.commands.run", "hyperion_tui.commands.about", "hyperion_tui.options"),
         *("engines.study.reader", "engines.study.control", "engines.study.supervision"),
         *("engines.run.runner", "engines.run.launcher", "engines.models.catalogue"),

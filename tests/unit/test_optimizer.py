@@ -208,7 +208,7 @@ def test_a_category_that_was_not_there_in_training_is_missing_at_prediction() ->
     ("change", "message"),
     [
         (lambda X: X.drop(columns="a"), "X has no column 'a'"),
-        (lambda X: X.assign(a="text"), "Column 'a' of X holds text"),
+        (lambda X: X.assign(a="text"), "column 'a' holds text"),
     ],
 )
 def test_rows_of_another_kind_are_refused_in_one_line(change: Any, message: str) -> None:

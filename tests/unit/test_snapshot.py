@@ -44,12 +44,22 @@ def test_a_snapshot_comes_back_bit_by_bit(source: Path, tmp_path: Path, ordered:
     np.testing.assert_array_equal(snapshot.X, dataset.X)
     np.testing.assert_array_equal(snapshot.y, dataset.y)
     assert snapshot.categories == {1: 2}
+    assert snapshot.features == (("size", None), ("colour", ("blue", "red")))
+    assert snapshot.times is None
     assert snapshot.split.ordered is ordered
     assert snapshot.split.describe() == split.describe()
     assert snapshot.train_rows == min(len(fold.train) for fold in split.folds)
     for fold, other in zip(snapshot.split.folds, split.folds, strict=True):
         np.testing.assert_array_equal(fold.train, other.train)
         np.testing.assert_array_equal(fold.valid, other.valid)
+
+
+def test_the_times_of_the_rows_are_kept(tmp_path: Path) -> None:
+    dataset = load("bikeshare")
+
+    write_snapshot(tmp_path / "here", dataset, split_dataset(dataset, 3))
+
+    np.testing.assert_array_equal(read_snapshot(tmp_path / "here").times, dataset.times)
 
 
 @pytest.fixture

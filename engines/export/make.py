@@ -1,0 +1,318 @@
+"""From a study or an ensemble of the store to a folder that predicts.
+
+What is exported is the predictor whose held-out score is shown: the fold models of the best trial
+where rows have no order, a model of the whole search part where they have, or the members of the
+ensemble. Models that were not kept are trained again from seed and parameters. Before the folder
+appears it is read back, and must say of the held-out rows what the models said.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engines.analysis.ensemble import predict
+from engines.analysis.report import verdict
+from engines.data.datasets import BUNDLED, load
+from engines.data.snapshot import MOST_CONTEXT, Column
+from engines.errors import BadInput, HyperionError
+from engines.export.card import Made, card_document, card_text
+from engines.export.folder import (
+    CARD_FILE,
+    CARD_TEXT,
+    Contents,
+    check_target,
+    new_folder,
+    write_json,
+    write_predictor,
+)
+from engines.export.predictor import Context as Known
+from engines.export.predictor import Floats, Ints, Predictor, versions_of
+from engines.models.fit import FittedModel
+from engines.run.artefacts import NotKept
+from engines.run.context import Context
+from engines.run.final import models_of_all_rows
+from engines.run.settle import load_or_refit
+from engines.study.endings import BestTrial, best_trials, trial_of
+from engines.study.reader import Reader
+from engines.study.records import Ensemble, Evidence, Experiment, Study
+
+Tell = Callable[[str], None]
+
+CLOSE = 1e-9
+"""What is read back may differ from what was written by so much, of the size of the values."""
+
+LISTED = 8
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What is to be exported: the weight of each trial, and the scores on record."""
+
+    name: str
+    weighed: Sequence[tuple[float, str, BestTrial]]
+    selection_score: float | None
+    held_out_score: float | None
+    evidence: Evidence | None
+    openings: int
+
+
+def export(
+    context: Context, experiment: Experiment, study: Study | None, to: Path, **options: Any
+) -> dict[str, Any]:
+    """Write the best predictor of a study, or the ensemble (study None), to a folder.
+
+    options: force (replace an earlier export), refit (learn from all rows first), tell. Returns
+    the card. Raises BadInput for a folder that can't be written, HyperionError if there is nothing
+    to export, or if what was written does not predict the same.
+    """
+    check_target(to, force=options["force"])
+    if experiment.dataset is None:
+        raise BadInput(
+            f"{experiment.name} is an objective of your own: what it trains is its own to keep."
+        )
+    chosen = _best(context, study) if study is not None else _ensemble(context, experiment)
+    features, times = _schema(context, experiment)
+    members, retrained = _train(context, chosen, refit=options["refit"], tell=options["tell"])
+    known = _known_rows(context, members, times)
+    contents = Contents(
+        task=experiment.task,
+        target=experiment.dataset.target,
+        classes=context.data.classes,
+        features=features,
+        time_column=experiment.dataset.time_column,
+        members=members,
+        context=known,
+    )
+    with new_folder(to, force=options["force"]) as partial:
+        formats = write_predictor(partial, contents)
+        again = _check(context, contents, Predictor.load(partial), times)
+        made = Made(
+            name=chosen.name,
+            selection_score=chosen.selection_score,
+            held_out_score=chosen.held_out_score,
+            evidence=chosen.evidence,
+            openings=chosen.openings,
+            members=[_member(context, *one) for one in chosen.weighed],
+            formats=formats,
+            versions=versions_of(set(formats)),
+            how=_how(context, chosen, refit=options["refit"]),
+            verdict=_verdict(experiment, study),
+            context_rows=0 if known is None else len(known.X),
+            refit=options["refit"],
+            retrained=retrained,
+            again=_score(context, again) if _has_score(chosen) and not options["refit"] else None,
+        )
+        card = card_document(experiment, made)
+        write_json(partial / CARD_FILE, card)
+        (partial / CARD_TEXT).write_text(card_text(card), encoding="utf-8")
+    return card
+
+
+# -- what is chosen --------------------------------------------------------------------------
+
+
+def find(reader: Reader, name: str) -> tuple[Experiment, Study | None]:
+    """What a name means: a study, or `<experiment>/ensemble` (then None), or the only study there.
+
+    Raises BadInput for a name that is not known, or means several.
+    """
+    whole, slash, last = name.partition("/")
+    if slash and last == "ensemble":
+        experiments = reader.find_experiments(whole)
+        if len(experiments) != 1:
+            names = ", ".join(e.name for e in experiments)
+            raise BadInput(f"`{whole}` is several experiments ({names}): name one.")
+        return experiments[0], None
+    pairs = reader.find_studies(name)
+    if len(pairs) > 1:
+        names = ", ".join(study.name for _, study in pairs[:LISTED])
+        more = "..." if len(pairs) > LISTED else ""
+        hint = f", or {pairs[0][0].name}/ensemble" if pairs[0][0].ensemble is not None else ""
+        raise BadInput(f"`{name}` is {len(pairs)} studies ({names}{more}): name one{hint}.")
+    return pairs[0]
+
+
+def _best(context: Context, study: Study) -> Chosen:
+    found = best_trials(context.storage, study.study_id)
+    if not found:
+        why = f" ({study.message})" if study.message else ""
+        raise HyperionError(
+            f"{study.name} has no finished trial with a score{why}: there is nothing to export yet."
+        )
+    best = study.best
+    shown = best.held_out_score if best is not None and best.number == found[0].number else None
+    return Chosen(
+        name=study.name,
+        weighed=[(1.0, study.name, found[0])],
+        selection_score=found[0].value,
+        held_out_score=shown,
+        evidence=study.evidence if shown is not None else None,
+        openings=study.openings,
+    )
+
+
+def _ensemble(context: Context, experiment: Experiment) -> Chosen:
+    ensemble: Ensemble | None = experiment.ensemble
+    if ensemble is None or not ensemble.members:
+        why = ensemble.note if ensemble is not None and ensemble.note else "its studies go on"
+        raise HyperionError(f"{experiment.name} has no ensemble ({why}): name a study.")
+    ids = {study.name: study.study_id for study in experiment.studies}
+    return Chosen(
+        name=f"{experiment.name}/ensemble",
+        weighed=[
+            (m["weight"], m["study"], trial_of(context.storage, ids[m["study"]], m["number"]))
+            for m in ensemble.members
+        ],
+        selection_score=ensemble.selection_score,
+        held_out_score=ensemble.held_out_score,
+        evidence=ensemble.evidence,
+        openings=1,
+    )
+
+
+def _has_score(chosen: Chosen) -> bool:
+    return chosen.held_out_score is not None
+
+
+def _verdict(experiment: Experiment, study: Study | None) -> str:
+    """That on one study, whoever else is in the experiment."""
+    return verdict(experiment if study is None else replace(experiment, studies=(study,)))
+
+
+def _member(context: Context, weight: float, study: str, trial: BestTrial) -> dict[str, Any]:
+    return {
+        "study": study,
+        "trial": trial.number,
+        "weight": weight,
+        "model": trial.model,
+        "seed": trial.seed,
+        "selection_score": trial.value,
+        "params": dict(context.storage.get_trial(trial.trial_id).params),
+        "metrics": trial.metrics,
+    }
+
+
+# -- models ----------------------------------------------------------------------------------
+
+
+def _train(
+    context: Context, chosen: Chosen, *, refit: bool, tell: Tell
+) -> tuple[list[tuple[str, int, float, Sequence[FittedModel]]], list[str]]:
+    """(the members with their models, those that had to be trained again)."""
+    members: list[tuple[str, int, float, Sequence[FittedModel]]] = []
+    retrained: list[str] = []
+    for weight, study, trial in chosen.weighed:
+        if refit:
+            tell(f"training {study} trial {trial.number} on all rows")
+            for share, models in models_of_all_rows(context, trial):
+                members.append((study, trial.number, weight * share, models))
+            continue
+        kept, why = _kept_models(context, trial)
+        if kept is None:
+            tell(f"training {study} trial {trial.number} again: {why}")
+            retrained.append(f"{study} trial {trial.number}")
+            kept = load_or_refit(context, trial)
+        members.append((study, trial.number, weight, kept))
+    return members, retrained
+
+
+def _kept_models(context: Context, trial: BestTrial) -> tuple[list[FittedModel] | None, str | None]:
+    """(the models of a trial, None), or (None, why they have to be trained again)."""
+    if context.data.split.ordered:
+        return None, "rows in time order are learned as a whole at the end"
+    try:
+        kept = context.artefacts.load(trial.study_id, trial.number)
+    except NotKept as error:
+        return None, str(error)
+    return kept.models, kept.why_no_models
+
+
+def _how(context: Context, chosen: Chosen, *, refit: bool) -> str:
+    folds, ordered = len(context.data.split.folds), context.data.split.ordered
+    one = "one model of the whole search part" if ordered else f"the mean of {folds} fold models"
+    if folds == 1 and not ordered:
+        one = "the model of the one training part"
+    if refit:
+        one = "one model of all rows" if ordered else f"the mean of {folds} fold models of all rows"
+        one += "" if ordered else " and one model of all rows"
+    if len(chosen.weighed) > 1:
+        return f"A weighted mean of {len(chosen.weighed)} trials, each of them {one}."
+    trial = chosen.weighed[0][2]
+    return f"{one[0].upper()}{one[1:]}: {trial.model}, trial {trial.number}."
+
+
+# -- rows ------------------------------------------------------------------------------------
+
+
+def _schema(context: Context, experiment: Experiment) -> tuple[tuple[Column, ...], Ints | None]:
+    """(the columns of X, the times of its rows), from the copy that the experiment keeps.
+
+    Copies of earlier versions have neither: then from the source, if it is what it was.
+    """
+    data, kept = experiment.dataset, context.data
+    assert data is not None
+    if kept.features:
+        return kept.features, kept.times
+    again = None
+    with contextlib.suppress(HyperionError):
+        again = load(
+            data.path or data.name,
+            target=data.target,
+            time_column=data.time_column or "none",
+            task=experiment.task,
+            groups=data.group_column,
+        )
+    if again is None or again.sha256 != data.sha256:
+        where = data.path or f"the bundled set {data.name} ({', '.join(BUNDLED)})"
+        raise HyperionError(
+            f"{experiment.name} was started by an earlier version, which kept no names of columns, "
+            f"and {where} is not what it was: run it again under another --name."
+        )
+    columns = ((f.name, f.categories if f.kind == "category" else None) for f in again.features)
+    return tuple(columns), again.times
+
+
+def _known_rows(
+    context: Context,
+    members: Sequence[tuple[str, int, float, Sequence[FittedModel]]],
+    times: Ints | None,
+) -> Known | None:
+    """For models that read windows: the held-out rows and those before them."""
+    if all(model.tail is None for *_, models in members for model in models):
+        return None
+    first = max(0, int(context.data.split.held_out[0]) - MOST_CONTEXT)
+    return Known(np.array(context.data.X[first:]), None if times is None else times[first:])
+
+
+def _check(context: Context, contents: Contents, back: Predictor, times: Ints | None) -> Floats:
+    """What the folder predicts for the held-out rows; HyperionError unless the models do too."""
+    data, rows = context.data, context.data.split.held_out
+    before = data.before(rows) if data.split.ordered else None
+    parts = [
+        np.mean([model.predict(data.X[rows], before) for model in models], axis=0)
+        for *_, models in contents.members
+    ]
+    wanted = predict(parts, [weight for _, _, weight, _ in contents.members])
+    known = back.context
+    found = back.predict_encoded(
+        data.X[rows],
+        None if known is None else known.before(None if times is None else times[rows]),
+    )
+    away = float(np.max(np.abs(found - wanted), initial=0.0))
+    size = float(np.max(np.abs(wanted), initial=1.0))
+    if not math.isfinite(away) or away > CLOSE * size:
+        raise HyperionError(
+            f"Not exported: read back, the models are {away:.3g} off on the held-out rows."
+        )
+    return found
+
+
+def _score(context: Context, predicted: Floats) -> float:
+    return context.metric.score(context.data.y[context.data.split.held_out], predicted)

@@ -1,0 +1,295 @@
+"""An exported predictor, read back: nothing that lies in its folder is run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from engines.analysis.ensemble import predict
+from engines.data.datasets import Feature
+from engines.data.reading import Table
+from engines.data.scoring import ScoreError
+from engines.errors import BadInput, HyperionError, PackageMissing, one_line
+from engines.export import estimators
+from engines.export.preparation import Preparation
+from engines.export.rows import NewRows, as_column, read_new, read_rows, table_of
+from engines.models.fit import FittedModel
+from engines.models.prepare import TargetScale
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+FILE, MODEL_FILE, CONTEXT_FILE = "predictor.json", "model.json", "context.npz"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Member:
+    """A trial among the members: the mean of its models, times its share of all weights."""
+
+    study: str
+    number: int
+    weight: float
+    models: tuple[FittedModel, ...]
+
+
+@dataclass(frozen=True)
+class Context:
+    """The rows that came last, for models that read windows. X: raw, (rows, features). times:
+    int64 epoch nanoseconds (rows,), or None.
+    """
+
+    X: Floats
+    times: Ints | None
+
+    def before(self, times: Ints | None) -> Floats:
+        """The known rows right before new ones; those without times come after all of them."""
+        if times is None or self.times is None:
+            return self.X
+        return self.X[: int(np.searchsorted(self.times, times[0]))]
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """What `export` has written. Read one with `Predictor.load(folder)`.
+
+    The same rows give the same digits. A network computes with 24 bits, so that a row in other
+    company may differ from the eighth digit on.
+
+    features: the columns that it needs, by name. classes: the labels as text, () for regression.
+    notices: what differs here from where it was made, one line each.
+    """
+
+    task: str
+    target: str
+    classes: tuple[str, ...]
+    features: tuple[Feature, ...]
+    time_column: str | None
+    members: tuple[Member, ...]
+    context: Context | None
+    notices: tuple[str, ...] = ()
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Predictor:
+        """Read a folder that `export` has written.
+
+        Raises BadInput if it is none, was changed, or asks for anything that is not on our lists;
+        PackageMissing if a library of its models is not installed.
+        """
+        folder = Path(folder)
+        document = _document(folder)
+        try:
+            return _read(folder, document)
+        except HyperionError:
+            raise
+        except ImportError as error:
+            raise PackageMissing(
+                f"{folder} needs {error.name}: install it in the version that "
+                f"{folder / FILE} names."
+            ) from error
+        except Exception as error:  # the border: libraries raise what they like at damaged files
+            what = f"{type(error).__name__}: {one_line(error, 200)}"
+            raise BadInput(f"{folder} can't be read ({what}): export it again.") from error
+
+    @property
+    def reads_windows(self) -> bool:
+        """Whether the rows before a row tell something about it."""
+        return any(model.tail is not None for m in self.members for model in m.models)
+
+    def predict(self, rows: Any) -> npt.NDArray[Any]:
+        """(rows,): values in the target's units, or labels, of a frame or an array.
+
+        Raises BadInput for rows of another kind, HyperionError for what can't be predicted.
+        """
+        return self.named(self.predict_table(table_of(rows))[0])
+
+    def predict_file(self, path: Path) -> npt.NDArray[Any]:
+        """As `predict`, of a CSV or Parquet file."""
+        return self.named(self.predict_table(read_new(path))[0])
+
+    def named(self, predicted: Floats) -> npt.NDArray[Any]:
+        """(rows,): the labels of the likeliest classes, or values as they are."""
+        if not self.classes:
+            return predicted
+        return as_column(self.classes, predicted.argmax(axis=1)).to_numpy()
+
+    def predict_proba(self, rows: Any) -> Floats:
+        """(rows, classes) probabilities, in the order of `classes`. Classification only."""
+        if not self.classes:
+            raise BadInput("predict_proba is for classification: use predict.")
+        return self.predict_table(table_of(rows))[0]
+
+    def predict_table(self, table: Table) -> tuple[Floats, tuple[str, ...]]:
+        """((rows,) values or (rows, classes) probabilities in the order of the table, notices)."""
+        clock = self.time_column if self.reads_windows else None
+        rows = read_rows(table, self.features, clock)
+        predicted = self.predict_encoded(rows.X, self._before(rows))
+        found = np.empty_like(predicted)
+        found[rows.order] = predicted
+        return found, rows.notices
+
+    def _before(self, rows: NewRows) -> Floats | None:
+        return None if self.context is None else self.context.before(rows.times)
+
+    def predict_encoded(self, X: Floats, before: Floats | None) -> Floats:
+        """As `predict_table`, of rows as the models were trained on them. before: see `Context`."""
+        try:
+            parts = [
+                np.asarray(np.mean([m.predict(X, before) for m in member.models], axis=0))
+                for member in self.members
+            ]
+        except ScoreError as error:
+            raise HyperionError(f"These rows can't be predicted: {one_line(error)}.") from error
+        return predict(parts, [member.weight for member in self.members])
+
+
+# -- reading -------------------------------------------------------------------------------
+
+
+def _document(folder: Path) -> dict[str, Any]:
+    try:
+        document = json.loads((folder / FILE).read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise BadInput(
+            f"{folder} holds no exported predictor: make one with `hyperion-tui export STUDY --to "
+            "DIR`."
+        ) from None
+    except OSError as error:
+        raise BadInput(f"{folder / FILE} can't be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise BadInput(f"{folder / FILE} is no JSON ({one_line(error)}).") from error
+    if not isinstance(document, dict) or "format" not in document:
+        raise BadInput(f"{folder / FILE} is not what `export` writes.")
+    if document["format"] != FORMAT:
+        raise BadInput(
+            f"{folder} has format {document['format']}, and this version of Hyperion reads "
+            f"{FORMAT}: use the version that made it, {document.get('versions', {})}."
+        )
+    return document
+
+
+def _read(folder: Path, document: dict[str, Any]) -> Predictor:
+    for name, seal in document["files"].items():
+        _check_file(folder, name, seal)
+    models = [read_model(folder / "models" / str(number)) for number in range(document["models"])]
+    return Predictor(
+        task=document["task"],
+        target=document["target"],
+        classes=tuple(document["classes"]),
+        features=tuple(
+            Feature(f["name"], f["kind"], tuple(f["categories"])) for f in document["features"]
+        ),
+        time_column=document["time_column"],
+        members=tuple(
+            Member(m["study"], m["trial"], m["weight"], tuple(models[i] for i in m["models"]))
+            for m in document["members"]
+        ),
+        context=_read_context(folder / CONTEXT_FILE) if document["has_context"] else None,
+        notices=tuple(differences(document["versions"])),
+    )
+
+
+def _check_file(folder: Path, name: str, seal: Mapping[str, Any]) -> None:
+    path = folder / name
+    if ".." in Path(name).parts or Path(name).is_absolute() or not path.is_file():
+        raise BadInput(f"{path} is missing: export the predictor again.")
+    with path.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != seal["sha256"]:
+            raise BadInput(f"{path} is not as it was written: export the predictor again.")
+
+
+def _read_context(path: Path) -> Context:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        return Context(arrays["X"], arrays.get("times"))
+
+
+# -- one model -----------------------------------------------------------------------------
+
+
+def write_model(folder: Path, model: FittedModel) -> dict[str, Any]:
+    """Write a fitted model into a new folder; returns its document. Raises HyperionError,
+    OSError.
+    """
+    folder.mkdir(parents=True)
+    prepare = None if model.prepare is None else Preparation.of(model.prepare).to_json()
+    document = {
+        "estimator": estimators.write(folder, model.estimator),
+        "prepare": prepare,
+        "target": {"shift": model.target.shift, "scale": model.target.scale},
+        "classes": model.classes,
+        "low": model.low,
+        "high": model.high,
+        "columns": None if model.tail is None else int(model.tail.shape[1]),
+    }
+    text = json.dumps(document, indent=1, allow_nan=False)
+    (folder / MODEL_FILE).write_text(text + "\n", encoding="utf-8")
+    return document
+
+
+def read_model(folder: Path) -> FittedModel:
+    """The inverse of `write_model`. Raises BadInput, OSError, and what libraries raise."""
+    document = json.loads((folder / MODEL_FILE).read_bytes())
+    prepare, columns = document["prepare"], document["columns"]
+    return FittedModel(
+        estimator=estimators.read(folder, document["estimator"]),
+        prepare=None if prepare is None else Preparation.from_json(prepare),
+        target=TargetScale(float(document["target"]["shift"]), float(document["target"]["scale"])),
+        classes=int(document["classes"]),
+        low=float(document["low"]),
+        high=float(document["high"]),
+        # The rows before are told with each prediction: the context of the predictor has them.
+        tail=None if columns is None else np.empty((0, columns)),
+    )
+
+
+# -- versions ------------------------------------------------------------------------------
+
+_PACKAGES = {
+    "skops": ("skops",),
+    "xgboost": ("xgboost-cpu", "xgboost"),
+    "lightgbm": ("lightgbm",),
+    "catboost": ("catboost",),
+    "safetensors": ("torch", "safetensors"),
+}
+"""Of the format of a model, what reads it."""
+
+
+def versions_of(formats: set[str]) -> dict[str, str]:
+    """What a predictor with models of these formats depends on, as it is installed here."""
+    names = ["hyperion-tui", "numpy", "scikit-learn"]
+    names += [name for kind in sorted(formats) for name in _PACKAGES[kind]]
+    found = {"python": ".".join(platform.python_version_tuple()[:2])}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def differences(before: Mapping[str, str]) -> list[str]:
+    """One line for each package whose version here is not the one that it was made with."""
+    found = []
+    for name, version in before.items():
+        now = ".".join(platform.python_version_tuple()[:2]) if name == "python" else _version(name)
+        if now != version:
+            found.append(
+                f"made with {name} {version}, here is {now or 'none'}: predictions may differ"
+            )
+    return found
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
