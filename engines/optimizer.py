@@ -20,7 +20,7 @@ from engines.data.datasets import Dataset
 from engines.data.frames import encode, from_arrays
 from engines.errors import BadInput, HyperionError
 from engines.run.context import Context
-from engines.run.final import FinalPredictor, final_predictor, seconds_for_all
+from engines.run.final import FinalPredictor, final_predictor, seconds_for_final
 from engines.run.inline import run_inline
 from engines.run.launcher import start_runner
 from engines.run.start import Request, create
@@ -143,7 +143,7 @@ class HyperparameterOptimizer:
 
     def _run(self, location: Location, experiment_id: int, deadline: float | None) -> Context:
         if self.n_jobs == 1:
-            return run_inline(location, experiment_id, deadline, seconds_for_all)
+            return run_inline(location, experiment_id, deadline, seconds_for_final)
         start_runner(location, experiment_id)
         with contextlib.closing(Reader(location)) as reader:
             while reader.experiment(experiment_id).state not in FINAL:
