@@ -24,7 +24,7 @@ from engines.face.results import Results, results_of
 from engines.face.searching import drive
 from engines.face.summary import compare_optimization_results
 from engines.models import catalogue
-from engines.run.final import final_predictor, seconds_for_all
+from engines.run.final import final_predictor, seconds_for_final
 from engines.run.own_metric import OwnMetric, own_metric_of
 from engines.run.start import Request, create
 from engines.study.location import Location, locate
@@ -419,7 +419,7 @@ class HyperparameterOptimizer(Fitted):
             self._display,
             n_jobs=self.n_jobs,
             deadline=deadline,
-            reserve=seconds_for_all,
+            reserve=seconds_for_final,
             lasting=self.storage is not None,
         )
         with contextlib.closing(Reader(location)) as reader:

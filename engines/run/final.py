@@ -2,19 +2,21 @@
 
 What the search has trained has seen no row of the held-out part. Once that part has been scored,
 it is worth more as rows to learn from. So, for rows without an order and as long as time is left,
-each chosen trial is trained once more on all rows, with the rounds that its folds found, and then
-its folds are trained again over all rows; the mean of both is taken. The scores on record are
-those from before.
+each chosen trial is trained again on all rows, with the rounds that its folds found. Where rows
+have an order, one model of the search part stands for it. The scores on record are those from
+before.
 
-Measured on three sets with four models (test error against that of the models of the search): one
-model of all rows 0.972, its mean with the models of the search 0.975, new folds 0.973, new folds
-and one model 0.967; the one model costs a quarter of the new folds.
+What is trained depends on the kind of model. Many trees together gain from every row, and differ
+from one seed to the next: some models of all rows, a seed each, take the place of the fold models.
+Others gain little from the last fifth of the rows, and a mean over parts of them is steadier: their
+folds are trained again over all rows, and one model of all of them is added.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -27,28 +29,28 @@ from engines.models.fit import FittedModel, Trainer
 from engines.models.learner import OutOfTime
 from engines.run.context import Context
 from engines.run.settle import load_or_refit
-from engines.study.endings import (
-    BestTrial,
-    best_of_studies,
-    best_trials,
-    closed_studies,
-    trial_of,
-)
+from engines.search.seeds import derive
+from engines.study.endings import BestTrial, best_of_studies, best_trials, trial_of
 from engines.study.records import Experiment
 
 Floats = npt.NDArray[np.float64]
 
 LIKELY_MEMBERS = 4
-FOLDS_SHARE = 0.12
-"""Of all the time, for folds that are trained again: where rows are few, those that they gain are
-worth more than the last trials of a search."""
 
-SETTLING_S = 0.25
-STUDY_S = 0.015
-"""For the ensemble, and for each study, on one core."""
+SEEDS = 4
+"""Models of all rows of many trees, a seed each."""
 
-SAFETY = 1.2
-"""More rows take so much more than in proportion to their number."""
+RESERVED_SEEDS = 2
+"""So many are reserved for: one takes less than a fold, which watches its validation rows."""
+
+MOST_RESERVED = 0.2
+"""Of all the time. Where one training takes long, the heaviest members alone are trained again."""
+
+FOLDS_WEIGHT = 2.0
+"""What new folds count together, beside one model of all rows."""
+
+OLD_FOLDS_WEIGHT = 1.0
+"""What the folds of the search count together, where there was no time for new ones."""
 
 
 @dataclass
@@ -79,23 +81,29 @@ def final_predictor(
     seconds_left: for training over all rows, None without limit.
     """
     chosen = sorted(_chosen(context, experiment), key=lambda pair: -pair[0])
-    clock = _Clock(None if seconds_left is None else time.monotonic() + seconds_left)
-    once: list[FittedModel | None] = [None] * len(chosen)
-    again: list[list[FittedModel] | None] = [None] * len(chosen)
+    members = [_Member(weight, trial) for weight, trial in chosen]
     if not context.data.split.ordered:
-        once = [_train_once(context, trial, clock) for _, trial in chosen]
-        trainer = _over_all_rows(context)
-        again = [_train_folds(context, trainer, trial, clock) for _, trial in chosen]
-    bags: list[tuple[float, list[FittedModel]]] = []
-    for (weight, trial), one, folds in zip(chosen, once, again, strict=True):
-        models = folds or load_or_refit(context, trial)
-        bags.append((weight if one is None else weight / 2, models))
-        if one is not None:
-            bags.append((weight / 2, [one]))
-    refitted = sum(
-        one is not None or folds is not None for one, folds in zip(once, again, strict=True)
-    )
-    return FinalPredictor(bags, refitted)
+        _train(context, members, None if seconds_left is None else time.monotonic() + seconds_left)
+    bags = [bag for member in members for bag in member.bags(context)]
+    return FinalPredictor(bags, sum(member.is_refitted for member in members))
+
+
+def seconds_for_final(context: Context, total_s: float) -> float:
+    """What is expected to be needed after the experiment's end, for training on all rows.
+
+    total_s: of search and all that follows, of which this is a limited part.
+    """
+    ordered = context.data.split.ordered
+    seconds = 0.0
+    for trial in _likely_members(context):
+        once = seconds_for_one(context, trial)
+        if ordered:
+            seconds += once
+        elif _is_of_trees(context, trial):
+            seconds += RESERVED_SEEDS * once
+        else:
+            seconds += once + seconds_for_folds(context, trial)
+    return seconds if ordered else min(seconds, MOST_RESERVED * total_s)
 
 
 def models_of_all_rows(context: Context, trial: BestTrial) -> list[tuple[float, list[FittedModel]]]:
@@ -118,29 +126,13 @@ def seconds_for_one(context: Context, trial: BestTrial) -> float:
     """What one more training on all rows is expected to take."""
     folds = context.data.split.folds
     rows = sum(len(fold.train) for fold in folds) / len(folds)
-    return trial.duration_s / len(folds) * len(context.data.y) / rows * SAFETY
+    return trial.duration_s / len(folds) * len(context.data.y) / rows
 
 
 def seconds_for_folds(context: Context, trial: BestTrial) -> float:
     """What training the folds of a trial over all rows is expected to take."""
     search = max(1, len(context.data.split.search))
-    return trial.duration_s * len(context.data.y) / search * SAFETY
-
-
-def seconds_for_all(context: Context, total_s: float) -> float:
-    """What is expected to be needed after the search: settling, the ensemble, training once more.
-
-    total_s: of search and all that follows. New folds over all rows are reserved for as far as they
-    take no more than `FOLDS_SHARE` of it.
-    """
-    members = _likely_members(context)
-    settling = SETTLING_S + STUDY_S * len(closed_studies(context.storage, context.experiment_id))
-    once = sum(seconds_for_one(context, trial) for trial in members)
-    if context.data.split.ordered:
-        # Each study is settled by a refit, and so is each member of the ensemble.
-        return settling + 2 * once
-    folds = sum(seconds_for_folds(context, trial) for trial in members)
-    return settling + once + min(folds, FOLDS_SHARE * total_s)
+    return trial.duration_s * len(context.data.y) / search
 
 
 def _likely_members(context: Context) -> list[BestTrial]:
@@ -156,16 +148,60 @@ def _likely_members(context: Context) -> list[BestTrial]:
 
 
 @dataclass
-class _Clock:
-    end: float | None
+class _Member:
+    """A chosen trial, and what was trained of it on all rows.
+
+    seeds: models of all rows. folds: models of the folds over all rows. once_s: what one of `seeds`
+    took, None before the first.
+    """
+
+    weight: float
+    trial: BestTrial
+    seeds: list[FittedModel] = field(default_factory=list)
+    folds: list[FittedModel] = field(default_factory=list)
+    once_s: float | None = None
 
     @property
-    def left(self) -> float | None:
-        """Seconds, None without limit."""
-        return None if self.end is None else self.end - time.monotonic()
+    def is_refitted(self) -> bool:
+        return bool(self.seeds or self.folds)
 
-    def allows(self, seconds: float) -> bool:
-        return self.left is None or seconds <= self.left
+    def bags(self, context: Context) -> Iterator[tuple[float, list[FittedModel]]]:
+        """(weight, models): those of folds, and those of all rows."""
+        folds, count = self.folds, FOLDS_WEIGHT
+        if not folds and not (self.seeds and _is_of_trees(context, self.trial)):
+            folds, count = load_or_refit(context, self.trial), OLD_FOLDS_WEIGHT
+        shares = [(count, folds), (float(len(self.seeds)), self.seeds)]
+        whole = sum(share for share, models in shares if models)
+        for share, models in shares:
+            if models:
+                yield self.weight * share / whole, models
+
+
+def _is_of_trees(context: Context, trial: BestTrial) -> bool:
+    """Whether a model is many trees: those have a seed, and take columns as they are."""
+    form = context.form(trial.model)
+    return form.seed_argument is not None and form.columns != "scaled"
+
+
+def _train(context: Context, members: list[_Member], end: float | None) -> None:
+    """Train on all rows until `end` (`time.monotonic()` seconds), what brings most first.
+
+    Every member once, the heaviest first; then folds, for whom they are, and the other seeds.
+    """
+    trainer = _over_all_rows(context)
+    for member in members:
+        _train_once(context, member, end)
+    for member in members:
+        if not _is_of_trees(context, member.trial):
+            _train_folds(context, trainer, member, end)
+    for _ in range(SEEDS - 1):
+        for member in members:
+            if _is_of_trees(context, member.trial):
+                _train_once(context, member, end)
+
+
+def _allows(end: float | None, seconds: float) -> bool:
+    return end is None or time.monotonic() + seconds <= end
 
 
 def _chosen(context: Context, experiment: Experiment) -> list[tuple[float, BestTrial]]:
@@ -183,29 +219,34 @@ def _chosen(context: Context, experiment: Experiment) -> list[tuple[float, BestT
     raise HyperionError("No trial has completed: give it more time, or other models.")
 
 
-def _train_once(context: Context, trial: BestTrial, clock: _Clock) -> FittedModel | None:
-    """One model of all rows, or None if the time does not allow for it."""
-    if not clock.allows(seconds_for_one(context, trial)):
-        return None
+def _train_once(context: Context, member: _Member, end: float | None) -> None:
+    """One more model of all rows, if the time allows for it."""
+    trial, number = member.trial, len(member.seeds)
+    expected_s = seconds_for_one(context, trial) if member.once_s is None else member.once_s
+    if not _allows(end, expected_s):
+        return
     form, params = context.form(trial.model), _params(context, trial)
+    seed = derive(trial.seed, number) if number else trial.seed
     rows, rounds = np.arange(len(context.data.y)), mean_rounds(trial.metrics)
-    return context.trainer.refit(form, params, trial.seed, rows, rounds)
+    begun = time.monotonic()
+    member.seeds.append(context.trainer.refit(form, params, seed, rows, rounds))
+    member.once_s = time.monotonic() - begun
 
 
-def _train_folds(
-    context: Context, trainer: Trainer, trial: BestTrial, clock: _Clock
-) -> list[FittedModel] | None:
-    """The fold models of a trial over all rows, or None if the time does not allow for it."""
-    if not clock.allows(seconds_for_folds(context, trial)):
-        return None
+def _train_folds(context: Context, trainer: Trainer, member: _Member, end: float | None) -> None:
+    """The fold models of a trial over all rows, if the time allows for them."""
+    trial = member.trial
+    if not _allows(end, seconds_for_folds(context, trial)):
+        return
     form, params = context.form(trial.model), _params(context, trial)
-    again = Evaluation(trainer, form, params, trial.seed, seconds_left=clock.left)
+    left = None if end is None else end - time.monotonic()
+    again = Evaluation(trainer, form, params, trial.seed, seconds_left=left)
     try:
         for _ in again.scores():
             pass
     except OutOfTime:
-        return None
-    return again.models
+        return
+    member.folds = again.models
 
 
 def _params(context: Context, trial: BestTrial) -> dict[str, Any]:

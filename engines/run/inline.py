@@ -36,7 +36,7 @@ MOST_RESERVED = 0.4
 FIRST_TRIAL_S = 0.5
 
 Reserve = Callable[[Context, float], float]
-"""(context, seconds in all) -> seconds needed after the search, as far as is known now."""
+"""(context, seconds in all) -> seconds needed after the experiment's end, as far as known now."""
 
 
 def run_inline(
@@ -48,10 +48,11 @@ def run_inline(
 ) -> Context:
     """Work until the experiment is over or paused; returns what was loaded for it, to go on with.
 
-    deadline: `time.monotonic()` seconds by which the search, and what `reserve` asks for after
-    it, are to be over; the experiment's time limit follows, trial by trial. after_job: called
-    between two jobs. Raises HyperionError if another process drives the experiment, and
-    KeyboardInterrupt when it is interrupted: the trial in hand is then back in the queue.
+    deadline: `time.monotonic()` seconds by which the search, the settling of its studies, and what
+    `reserve` asks for after that, are to be over; the experiment's time limit follows, trial by
+    trial. after_job: called between two jobs. Raises HyperionError if another process drives the
+    experiment, and KeyboardInterrupt when it is interrupted: the trial in hand is then back in the
+    queue.
     """
     lock = take_runner_lock(location.runner_lock(experiment_id))
     if lock is None:
@@ -139,8 +140,9 @@ def _work(
         used, accounted = used + now - accounted, now
         settling_s = settling_now_s(connection, context.experiment_id)
         if deadline is not None:
-            # `reserve` has kept back what claims keep back as well.
-            search_s = used + _seconds_to_search(context, deadline, begun, reserve)
+            after_s = settling_s + reserve(context, deadline - begun)
+            search_s = used + _seconds_to_search(context, deadline, begun, after_s)
+            # Claims keep back the settling themselves.
             limit = limit_with(search_s, settling_s)
         with writing(connection):
             _account(connection, context.experiment_id, used, limit, settling_s)
@@ -150,10 +152,9 @@ def _work(
             return
 
 
-def _seconds_to_search(context: Context, deadline: float, begun: float, reserve: Reserve) -> float:
+def _seconds_to_search(context: Context, deadline: float, begun: float, after_s: float) -> float:
     """What is left for trials. However short the time, there is some until one has completed."""
-    most = MOST_RESERVED * (deadline - begun)
-    left = deadline - time.monotonic() - min(most, reserve(context, deadline - begun))
+    left = deadline - time.monotonic() - min(after_s, MOST_RESERVED * (deadline - begun))
     if left < FIRST_TRIAL_S and not best_of_studies(context.storage, context.experiment_id, 1):
         return FIRST_TRIAL_S
     return max(0.0, left)

@@ -16,6 +16,7 @@ from engines import HyperparameterOptimizer
 from engines.data.frames import from_arrays
 from engines.data.scoring import find_metric
 from engines.errors import BadInput, HyperionError
+from engines.run import final
 from engines.run.context import Context
 from engines.run.inline import run_inline
 from engines.run.settle import load_or_refit, predictor
@@ -50,7 +51,8 @@ def ran(
         data = from_arrays(X, y, time_column="day")
     else:
         data = from_arrays(X, y)
-    request = Request(selectors=models, trials=3, seed=1, **changes)
+    trials = changes.pop("trials", 3)
+    request = Request(selectors=models, trials=trials, seed=1, **changes)
     experiment_id = create(location, request, data)
     context = run_inline(location, experiment_id)
     with contextlib.closing(Reader(location)) as reader:
@@ -243,9 +245,9 @@ def test_however_short_the_time_there_is_a_model(seconds: float) -> None:
 
 def test_before_fit_there_is_nothing_to_predict_with() -> None:
     with pytest.raises(HyperionError, match="call fit"):
-        HyperparameterOptimizer().predict(rows(10)[0])
+        HyperparameterOptimizer(storage=None).predict(rows(10)[0])
     with pytest.raises(HyperionError, match="call fit"):
-        _ = HyperparameterOptimizer().best_score_
+        _ = HyperparameterOptimizer(storage=None).best_score_
 
 
 def test_what_is_searched_is_kept_where_it_was_asked_for(tmp_path: Path) -> None:
@@ -256,12 +258,45 @@ def test_what_is_searched_is_kept_where_it_was_asked_for(tmp_path: Path) -> None
         assert [e.name for e in reader.experiments()] == ["mine"]
 
 
-def test_the_models_taken_home_have_learned_from_the_held_out_rows_too() -> None:
+def test_of_a_line_taken_home_the_folds_have_learned_from_the_held_out_rows_too() -> None:
     X, y = rows(100)
     optimizer = HyperparameterOptimizer(storage=None).fit(X, y, n_trials=1, models="ridge")
-    final = optimizer._predictor
-    assert final is not None
-    # One model of all 100 rows, and five of four fifths of them, the held-out 20 among them.
-    assert (final.refitted, [len(models) for _, models in final.bags]) == (1, [5, 1])
-    assert sum(weight for weight, _ in final.bags) == pytest.approx(1.0)
-    assert final.bags[1][1][0].high == y.max()
+    home = optimizer._predictor
+    assert home is not None
+    # Five models of four fifths of all 100 rows, the held-out 20 among them, and one of all.
+    assert (home.refitted, [len(models) for _, models in home.bags]) == (1, [5, 1])
+    assert [weight for weight, _ in home.bags] == pytest.approx([2 / 3, 1 / 3])
+    assert home.bags[1][1][0].high == y.max()
+
+
+def test_a_forest_taken_home_has_learned_from_all_rows_with_several_seeds() -> None:
+    X, y = rows(100)
+    optimizer = HyperparameterOptimizer(storage=None).fit(X, y, n_trials=1, models="extra_trees")
+    home = optimizer._predictor
+    assert home is not None
+    assert [(weight, len(models)) for weight, models in home.bags] == [(1.0, final.SEEDS)]
+    assert all(model.high == y.max() for model in home.bags[0][1])
+    encoded = np.random.default_rng(1).normal(size=(50, 4)).round()
+    first, *others = (model.predict(encoded) for model in home.bags[0][1])
+    assert not any(np.array_equal(first, other) for other in others)
+
+
+@pytest.mark.parametrize(
+    ("left", "refitted", "shares"),
+    [(0.5, 0, [(1.0, 5)]), (1.5, 1, [(0.5, 5), (0.5, 1)]), (20.0, 1, [(2 / 3, 5), (1 / 3, 1)])],
+)
+def test_what_there_is_no_time_to_train_again_is_taken_home_from_the_search(
+    left: float,
+    refitted: int,
+    shares: list[tuple[float, int]],
+    location: Location,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    context, experiment = ran(location, ("ridge",), trials=1)
+    monkeypatch.setattr(final, "seconds_for_one", lambda *_: 1.0)
+    monkeypatch.setattr(final, "seconds_for_folds", lambda *_: 10.0)
+
+    found = final.final_predictor(context, experiment, left)
+
+    assert found.refitted == refitted
+    assert [(weight, len(models)) for weight, models in found.bags] == shares

@@ -184,15 +184,19 @@ class Jury:
         loss = self.target.loss(self.encoded, raw)
         return loss if math.isfinite(loss) else math.inf
 
-    def tell(self, round_: int, raw: Floats) -> None:
-        """Tell `watch`, in units of the target, with a column for every class there is."""
-        wants = self.watch.wants(round_)
-        if not wants and not self.watch.keeps:
+    def tell(self, round_: int, raw: Floats, *, looked: bool = True) -> None:
+        """Tell `watch`, in units of the target, with a column for every class there is.
+
+        looked: whether the course goes by this round; else it is told to who listens only.
+        """
+        wants, keeps = self.watch.wants(round_), looked and self.watch.keeps
+        if not wants and not keeps:
             return
         predicted = self.target.decode(raw)
         if isinstance(self.target, Codes):
             predicted = self.target.widen(predicted, self.classes)
-        self.watch.note(round_, predicted)
+        if keeps:
+            self.watch.note(round_, predicted)
         if wants:
             self.watch.report(round_, predicted)
 
@@ -220,25 +224,40 @@ class Course:
         """Whether `ends` wants to see predictions."""
         return self._jury is not None
 
-    def ends(self, raw: Floats | None = None) -> bool:
-        """Note a round that was just grown; whether it was the last.
+    @property
+    def listens(self) -> bool:
+        """Whether somebody wants to hear of rounds."""
+        return self._jury is not None and self._jury.watch.wants(0)
+
+    def passes(self, round_: int, raw: Floats | None) -> bool:
+        """Let a round pass without a look at the loss; whether time is up. raw: as for `ends`."""
+        if self._jury is None:
+            return False
+        if raw is not None:
+            self._jury.tell(round_, raw, looked=False)
+        return self._is_cut(self._jury.watch)
+
+    def _is_cut(self, watch: Watch) -> bool:
+        if not watch.is_over():
+            return False
+        watch.mark_cut()
+        return True
+
+    def ends(self, raw: Floats | None = None, grown: int = 1) -> bool:
+        """Note the rounds that were just grown; whether they were the last.
 
         raw: what the model now predicts for the validation rows, encoded as `Target.decode`
-        takes it. Lets pass what `Watch.report` raises.
+        takes it. grown: so many since the last call. Lets pass what `Watch.report` raises.
         """
-        self.rounds += 1
+        self.rounds += grown
         if self._jury is None or raw is None:
             self.best_round = self.rounds
             return self.rounds >= self.most
         self._note(self._jury.loss(raw), self._jury.target.least_gain)
-        watch = self._jury.watch
         self._jury.tell(self.rounds, raw)
         if self.rounds - self._goal_round >= self._wait or self.rounds >= self.most:
             return True
-        if watch.is_over():
-            watch.mark_cut()
-            return True
-        return False
+        return self._is_cut(self._jury.watch)
 
     def _note(self, loss: float, least_gain: float) -> None:
         if loss < self._best or self.best_round == 0:
