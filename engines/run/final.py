@@ -109,17 +109,14 @@ def seconds_for_final(context: Context, total_s: float) -> float:
 def models_of_all_rows(context: Context, trial: BestTrial) -> list[tuple[float, list[FittedModel]]]:
     """(share, models) of a trial that learns from the held-out rows too, however long it takes.
 
-    Rows without an order: new fold models and one model of all rows, half each. Ordered rows: one
-    model of all rows.
+    Rows without an order: as for `final_predictor`. Ordered rows: one model of all rows.
     """
-    clock = _Clock(None)
-    one = _train_once(context, trial, clock)
-    assert one is not None
+    member = _Member(1.0, trial)
     if context.data.split.ordered:
-        return [(1.0, [one])]
-    folds = _train_folds(context, _over_all_rows(context), trial, clock)
-    assert folds is not None
-    return [(0.5, folds), (0.5, [one])]
+        _train_once(context, member, None)
+        return [(1.0, member.seeds)]
+    _train(context, [member], None)
+    return list(member.bags(context))
 
 
 def seconds_for_one(context: Context, trial: BestTrial) -> float:
