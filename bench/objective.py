@@ -5,13 +5,12 @@ worker, in one process, in turns, each in a store of its own. `ms` is processor 
 median of blocks of 20 after a warm-up; what the disk takes is the same for both and not counted.
 The bound: an objective of one's own costs at most 1 ms more.
 
-`make bench ONLY=objective`, or: python bench/objective.py [--blocks N] [--json FILE]
+`make bench ONLY=objective`, or: python bench/objective.py [--quick] [--json FILE]
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 import tempfile
@@ -134,27 +133,24 @@ def measure(folder: Path, sampler: str, blocks: int) -> dict[str, float]:
 
 
 def main() -> int:
-    """The table; 1 if the bound is not kept."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--blocks", type=int, default=10)
-    parser.add_argument("--json", type=Path)
+    """Measure, print, save."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="two blocks instead of ten")
+    parser.add_argument("--json", metavar="FILE", help="write all numbers to FILE")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.disable(logging.WARNING)
-    body: dict[str, Any] = {"versions": _common.versions(), "cpu": _common.cpu_model(), "ms": {}}
-    kept = True
-    print(f"{'sampler':10} {'built-in':>10} {'own':>10} {'more':>10}  (ms a trial)")
+    load = _common.load_average()
+    print(f"processor time of a trial, in ms: {_common.describe_machine()}")
+    lines = []
     with tempfile.TemporaryDirectory() as folder:
         for sampler in ("random", "tpe"):
-            found = measure(Path(folder), sampler, options.blocks)
+            found = measure(Path(folder), sampler, 2 if options.quick else 10)
             more = found["own"] - found["built-in"]
-            kept = kept and more <= BOUND_MS
-            body["ms"][sampler] = {**found, "more": more}
-            print(f"{sampler:10} {found['built-in']:10.2f} {found['own']:10.2f} {more:+10.2f}")
-    print(f"bound: at most {BOUND_MS:g} ms more: {'kept' if kept else 'NOT KEPT'}")
-    if options.json is not None:
-        options.json.write_text(json.dumps(body, indent=2) + "\n", encoding="utf-8")
-    return 0 if kept else 1
+            lines.append({"sampler": sampler, **found, "more": more, "held": more <= BOUND_MS})
+    _common.print_table(list(lines[0]), [list(line.values()) for line in lines])
+    _common.save(options.json, "objective", {"bound_ms": BOUND_MS, "table": lines}, load)
+    return 0
 
 
 if __name__ == "__main__":

@@ -82,12 +82,16 @@ class HyperparameterOptimizer(Fitted):
         self.n_jobs = n_jobs
         self.debug = debug
         self.storage = storage
-        self._display = Display(console)
         self._patience: int | None = None
         self._min_improvement: float | None = None
         self._metric: OwnMetric | None = None
         if debug:
             start_logging()
+
+    @property
+    def _display(self) -> Display:
+        """Made anew each time, so that an optimizer can be pickled."""
+        return Display(self.console)
 
     # -- rules for later calls -----------------------------------------------------------------
 

@@ -2,18 +2,23 @@
 
 Only predictors whose held-out part has been opened are compared: what they said then was kept, or
 is computed again from what is on record, which opens nothing.
+
+A process of its own, `python -P -m engines.run.paired`: a person's metric, and libraries of models
+where something must be trained again, are no business of a screen. `engines.run.pinning` asks it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from engines.analysis.compare import Group, Key, Lead, Pinned
+from engines.analysis.compare import Group, Key, Lead, group_comparable
 from engines.data.confidence import difference
 from engines.data.scoring import ScoreError
 from engines.models.baselines import baseline_predictions
@@ -21,14 +26,15 @@ from engines.run import opened
 from engines.run.context import Context
 from engines.run.settle import predictor
 from engines.study.endings import trial_of
-from engines.study.location import Location
+from engines.study.location import Location, locate
+from engines.study.reader import Reader
 from engines.study.records import Ensemble, Experiment, Study
 
 Floats = npt.NDArray[np.float64]
 
 
-def pin(location: Location, group: Group, name: str, key: Key) -> Pinned:
-    """What everything in a group scores on the held-out rows against the one of that key.
+def leads_over(location: Location, group: Group, key: Key) -> dict[Key, Lead]:
+    """By how much everything in a group is better on the held-out rows than the one of that key.
 
     The pinned one is in the group. Where it has no held-out score, nothing has a lead.
     """
@@ -41,10 +47,10 @@ def pin(location: Location, group: Group, name: str, key: Key) -> Pinned:
         said = dict(_said(group, contexts))
         reference = said.pop(key, None)
         if reference is None:
-            return Pinned(name, key, {})
+            return {}
         context = next(iter(contexts.values()))
         leads = ((k, _lead(context, predicted, reference)) for k, predicted in said.items())
-        return Pinned(name, key, {k: lead for k, lead in leads if lead is not None})
+        return {k: lead for k, lead in leads if lead is not None}
 
 
 def _experiments(group: Group) -> Sequence[Experiment]:
@@ -109,3 +115,21 @@ def _lead(context: Context, predicted: Floats, reference: Floats) -> Lead | None
         return Lead(*difference(context.metric, y, predicted, reference, **how))
     except ScoreError:  # the metric is not defined on these rows
         return None
+
+
+def main() -> int:
+    """Answer one question, {"studies": ids, "key": [kind, which]}, from stdin to stdout."""
+    question = json.load(sys.stdin)
+    location = locate(None)
+    with contextlib.closing(Reader(location)) as reader:
+        everything = {s.study_id: (e, s) for e in reader.experiments() for s in e.studies}
+    (group,) = group_comparable([everything[i] for i in question["studies"]])
+    kind, which = question["key"]
+    leads = leads_over(location, group, (kind, which))
+    answer = [[*key, lead.difference, lead.low, lead.high, lead.p] for key, lead in leads.items()]
+    json.dump(answer, sys.stdout)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -27,6 +27,7 @@ from engines.analysis.report import (
     trial_document,
 )
 from engines.errors import BadInput, NotComparable
+from engines.run.pinning import pin
 from engines.study.location import Location
 from engines.study.reader import Reader
 from engines.study.records import Evidence, Experiment, Study
@@ -370,8 +371,6 @@ def _pin(reader: Reader, groups: Sequence[Group], name: str) -> Pinned:
         group, key, name = together[0], ("study", study.study_id), study.name
     if not any(s.best is not None and s.best.held_out_score is not None for _, s in group.rows):
         talk("note: nothing has a held-out score yet, so there are no differences to show.")
-    from engines.run.paired import pin  # NumPy, Optuna and SQLAlchemy: only for this
-
     return pin(reader.location, group, name, key)
 
 

@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import io
 import logging
+import pickle
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -452,6 +453,13 @@ def test_predicted_labels_are_of_the_type_that_was_given() -> None:
     fitted = optimizer().fit(X, (y > 0.5).astype(int).to_numpy(), n_trials=1, models="ridge")
     assert fitted.predict(X).dtype == np.int64
     assert fitted.classes_ == ("0", "1")
+
+
+def test_an_optimizer_that_has_fitted_can_be_pickled() -> None:
+    X, y = frame(60, 4)
+    fitted = HyperparameterOptimizer(storage=None).fit(X, y, n_trials=1, models="ridge")
+    again = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(again.predict(X), fitted.predict(X))
 
 
 # -- agents -------------------------------------------------------------------------------------

@@ -15,13 +15,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from engines.analysis.compare import Lead, Pinned, group_comparable
+from engines.analysis.compare import Group, Key, Lead, Pinned, group_comparable
 from engines.analysis.export import comparison_rows, to_csv, to_markdown, trial_rows
 from engines.data.confidence import difference
 from engines.data.frames import from_arrays
 from engines.data.scoring import find_metric
 from engines.run import opened
 from engines.run.inline import run_inline
+from engines.run.paired import leads_over
 from engines.run.start import Request, create
 from engines.study.location import Location
 from engines.study.reader import Reader
@@ -46,6 +47,16 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Location:
     return location
 
 
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asks in this process what is asked of another one, which takes a second to start."""
+
+    def pin(location: Location, group: Group, name: str, key: Key) -> Pinned:
+        return Pinned(name, key, leads_over(location, group, key))
+
+    monkeypatch.setattr("hyperion_tui.commands.show.pin", pin)
+
+
 def asked(store: Location, *words: str) -> int:
     return main(["compare", *words, "--store", str(store.path)])
 
@@ -68,11 +79,12 @@ def test_a_lead_is_the_difference_of_the_held_out_scores(
             continue
         assert row["difference"] == pytest.approx(score[row["model"]] - score["ridge"], abs=1e-9)
         assert row["difference_low"] <= row["difference"] <= row["difference_high"]
-    tree, mean = (next(r for r in rows if r["model"] == m) for m in ("decision_tree", "mean"))
-    assert (tree["difference_high"], tree["p_better"]) < (0, 1.1)
-    assert mean["p_better"] > 0.99
+    p = {row["model"]: row["p_better"] for row in rows}
+    assert p["decision_tree"] > 0.5
+    assert p["mean"] > 0.99
 
 
+@pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("pinned", ["mean", "ensemble", "e/ensemble", "other/lasso", "e/ridge"])
 def test_a_rule_an_ensemble_or_a_study_of_another_experiment_can_be_pinned(
     store: Location, capsys: pytest.CaptureFixture[str], pinned: str
@@ -82,6 +94,7 @@ def test_a_rule_an_ensemble_or_a_study_of_another_experiment_can_be_pinned(
     assert all(np.isfinite(lead) for lead in leads)
 
 
+@pytest.mark.usefixtures("here")
 def test_what_was_said_of_the_held_out_rows_is_kept_and_computed_again_without(
     store: Location, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -100,6 +113,7 @@ def test_what_was_said_of_the_held_out_rows_is_kept_and_computed_again_without(
         assert [study.openings for study in reader.experiment(1).studies] == [1, 1]
 
 
+@pytest.mark.usefixtures("here")
 def test_the_table_names_the_pinned_study_and_what_better_means(
     store: Location, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -109,6 +123,7 @@ def test_the_table_names_the_pinned_study_and_what_better_means(
     assert next(line for line in table.splitlines() if "e/ridge" in line).count("pinned") == 1
 
 
+@pytest.mark.usefixtures("here")
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
