@@ -6,6 +6,7 @@ Both start a process that loads the libraries; this one never does.
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,8 @@ def export(arguments: argparse.Namespace, location: Location) -> int:
         return 0
     for line in _about(card):
         talk(line)
-    talk(f"written to {to}: hyperion-tui predict {to} DATA.csv, or see CARD.md there")
+    command = f"hyperion-tui predict {shlex.quote(str(to))} DATA.csv"
+    talk(f"written to {to}: {command}, or see CARD.md there")
     return 0
 
 
