@@ -2,8 +2,9 @@
 
 A key wanders through the queues of widgets, and what it does (a screen that opens, a focus that
 moves) wanders back. Keys that come in one burst, from quick fingers, a slow line or a paste,
-would reach the screen below the one that is just opening. So the next key waits, some tenths of a
-millisecond after a key that moves a cursor, until the screen stands after one that opens it.
+would reach the screen below the one that is just opening. So the next key waits until what the one
+before it did is there. After keys that open nothing and move no focus, those that move a cursor and
+letters in a field, nobody waits: the next one takes the same way through the same queues.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from textual import events
 from textual.app import App
 from textual.message_pump import MessagePump
 
+from hyperion_tui import actions
+
 LONGEST_S = 10.0
 """After so long the next key goes on whatever happens; a screen stands in a tenth of a second, and
 in some seconds on a machine that is very busy."""
@@ -24,6 +27,9 @@ in some seconds on a machine that is very busy."""
 ROUNDS = 2
 """A key may make a widget say something, such as that a row was chosen, which then opens a screen:
 two rounds through all queues."""
+
+MOVES = frozenset(a.name for a in actions.of("list") if a.name != "choose")
+"""Actions that move a cursor and nothing else."""
 
 
 class Keyboard:
@@ -40,22 +46,34 @@ class Keyboard:
         """Whether all that the keys so far did is there."""
         return self._task is None or self._task.done()
 
+    def _opens_nothing(self, event: events.Key) -> bool:
+        focused = self._app.focused
+        if focused is None:
+            return False
+        if focused.check_consume_key(event.key, event.character):
+            return True
+        bound = focused._bindings.key_to_bindings.get(event.key, ())
+        return any(binding.action in MOVES for binding in bound)
+
     async def take(self, event: events.Key) -> None:
         """Hand a key on, now or when its turn has come."""
-        if self.is_at_rest:
-            target = self._target()
-            await self._hand_on(event)
-            self._task = asyncio.create_task(self._go_on(target))
-        else:
+        if not self.is_at_rest:
             self._waiting.append(event)
+            return
+        target, opens_nothing = self._target(), self._opens_nothing(event)
+        await self._hand_on(event)
+        if not opens_nothing:
+            self._task = asyncio.create_task(self._go_on(target))
 
     async def _go_on(self, target: MessagePump) -> None:
         try:
             await self._settle(target)
             while self._waiting:
-                target = self._target()
-                await self._hand_on(self._waiting.popleft())
-                await self._settle(target)
+                event = self._waiting.popleft()
+                target, opens_nothing = self._target(), self._opens_nothing(event)
+                await self._hand_on(event)
+                if not opens_nothing:
+                    await self._settle(target)
         except Exception as error:
             self._app._handle_exception(error)
 

@@ -17,7 +17,7 @@ from engines.study.states import FINAL
 from hyperion_tui import config, text
 from hyperion_tui.output import print_json, print_table, talk
 
-LEAVING_S = 10.0
+LEAVING_S = 20.0
 """How long `delete` waits for an experiment that was told to end just before."""
 
 _POLL_S = 0.1

@@ -45,6 +45,7 @@ class ModelTree(LineView):
         self.reasons = {s.name: s.reason_missing for specs in families.values() for s in specs}
         self.words = ""
         self._folds: dict[str, bool] = {}
+        self._unfolded_before: set[str] = set()
         self._query = Query()
         self._studies: dict[str, Study] = {}
         self._unfit: Mapping[str, str] = {}
@@ -234,7 +235,8 @@ class ModelTree(LineView):
         if line is None or self.words:
             return
         family = line if isinstance(line, str) else line.family
-        if closed == self._folds.get(family, family not in self._unfolded()):
+        by_hand = family in self._folds
+        if closed != (family in self._unfolded()) and (by_hand or not closed):
             return
         self._fold(family, closed=closed)
         self.repaint_all()
@@ -242,8 +244,8 @@ class ModelTree(LineView):
 
     def _fold(self, family: str, *, closed: bool) -> None:
         """From now on the person decides; the other families stay as they are."""
-        unfolded = self._unfolded()
-        self._folds = {f: self._folds.get(f, f not in unfolded) for f in self.families}
+        if not self._folds:
+            self._unfolded_before = self._unfolded()
         self._folds[family] = closed
         self._list_lines()
 
@@ -267,13 +269,14 @@ class ModelTree(LineView):
             self._lines.append(family)
             if self.words or family in unfolded:
                 self._lines += found
-            elif not self._folds:
+            elif family not in self._folds:
                 self._lines += [spec for spec in found if spec.name in self._studies]
 
     def _unfolded(self) -> set[str]:
         """The families of which all models are listed."""
         if self._folds:
-            return {family for family, closed in self._folds.items() if not closed}
+            before = self._unfolded_before
+            return {f for f in self.families if not self._folds.get(f, f not in before)}
         # What must be seen anyway: the families, and the models of the experiment.
         room = max(1, self.window) - len(self.families) - len(self._studies)
         chosen = set()

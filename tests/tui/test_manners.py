@@ -90,7 +90,11 @@ async def test_all_families_are_in_sight_at_the_start_with_the_models_in_use(sto
         assert "▸ [ ] sklearn" in seat.text()
         assert "lasso" not in seat.text()
 
-        await seat.press("enter")
+        await seat.press("end", "left")
+        await seat.misses("flaml")
+        await seat.sees("ridge     ‖")
+
+        await seat.press("home", "enter")
         await seat.sees("lasso")
         assert "▾ [ ] sklearn" in seat.text()
         await seat.press("left")
