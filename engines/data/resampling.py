@@ -6,6 +6,7 @@ so its sums are one product of matrices, and 500 resamples cost little more than
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -21,6 +22,10 @@ than another seed does and bounds its cost."""
 
 _CELLS = 4_000_000
 """Weights in memory at a time."""
+
+_KEPT_CELLS, _KEPT = 5_000_000, 12
+"""Weights of a draw that is kept, two bytes each, and how many draws: all models of an experiment
+are judged by the same draws of the same folds, and to draw takes longer than to add up."""
 
 
 class Draws(Protocol):
@@ -94,12 +99,26 @@ class Units:
 
     def _draws(self, width: int) -> Iterator[Floats]:
         """(r, units) how often each unit is drawn, in chunks of `width` cells a resample."""
-        random = np.random.default_rng([self.seed, 1])
-        for size in _chunks(self.count, max(width, self.units)):
-            drawn = random.integers(0, self.units, (size, self.units))
-            drawn += np.arange(size)[:, None] * self.units
-            times = np.bincount(drawn.ravel(), minlength=size * self.units)
-            yield times.reshape(size, self.units).astype(np.float64)
+        sizes = tuple(_chunks(self.count, max(width, self.units)))
+        drawn = _drawn if self.count * self.units > _KEPT_CELLS else _drawn_and_kept
+        for times in drawn(self.seed, self.units, sizes):
+            yield times.astype(np.float64)
+
+
+def _drawn(seed: int, units: int, sizes: tuple[int, ...]) -> Iterator[npt.NDArray[np.uint16]]:
+    random = np.random.default_rng([seed, 1])
+    for size in sizes:
+        drawn = random.integers(0, units, (size, units))
+        drawn += np.arange(size)[:, None] * units
+        times = np.bincount(drawn.ravel(), minlength=size * units)
+        yield times.reshape(size, units).astype(np.uint16)
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def _drawn_and_kept(
+    seed: int, units: int, sizes: tuple[int, ...]
+) -> tuple[npt.NDArray[np.uint16], ...]:
+    return tuple(_drawn(seed, units, sizes))
 
 
 class Blocks:
