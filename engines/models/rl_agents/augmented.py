@@ -46,6 +46,9 @@ class AugmentedReplay(BaseBuffer):
     Takes 72 bytes a state whatever an agent sees; a pickle holds the filled rows, and no market.
     """
 
+    pos: int
+    full: bool
+
     def __init__(
         self,
         buffer_size: int,
@@ -153,7 +156,7 @@ class AugmentedReplay(BaseBuffer):
     def _varied(self, states: Floats, envs: Rows) -> Floats:
         """The states one bar on, after an action drawn at random; where that ends, as they were."""
         accounts = self._market_env().accounts
-        drawn = np.random.randint(len(accounts.targets), size=len(states))  # noqa: NPY002
+        drawn = np.random.randint(len(accounts.targets), size=len(states))
         moved = states.copy()
         seen = np.empty((len(states), accounts.market.observation_size), np.float32)
         parameters = accounts.parameters[envs]

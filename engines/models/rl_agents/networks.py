@@ -68,9 +68,9 @@ class RainbowNetwork(QNetwork):
     n_atoms: 1 for plain values; else returns are `n_atoms` numbers evenly from v_min to v_max, each
     with a probability, and an action's value is their mean (Bellemare et al. 2017). dueling: one
     stream for the state and one for what actions add, whose mean over actions is taken off, so
-    that the two are told apart (Wang et al. 2016, equation 9). noisy: the layers of the streams, and
-    with `n_atoms=1`, no dueling and no noise the network is that of stable-baselines3. The last
-    number of `net_arch` is the width of the streams' hidden layer.
+    that the two are told apart (Wang et al. 2016, equation 9). noisy, sigma0: the streams are made
+    of `NoisyLinear`. The last number of `net_arch` is the width of the streams' hidden layer. With
+    one atom, no dueling and no noise the network is that of stable-baselines3.
     """
 
     def __init__(
@@ -91,7 +91,8 @@ class RainbowNetwork(QNetwork):
         self._noisy_layers: list[NoisyLinear] = []
         if n_atoms == 1 and not dueling and not noisy:
             return
-        *shared, last = self.net_arch if self.net_arch else [None]
+        shared = list(self.net_arch)
+        last = shared.pop() if shared else None
         trunk = create_mlp(self.features_dim, -1, shared, self.activation_fn)
         width = shared[-1] if shared else self.features_dim
         self.q_net = nn.ModuleDict({"trunk": nn.Sequential(*trunk)})
@@ -170,10 +171,10 @@ class RainbowPolicy(DQNPolicy):
         v_max: float = 10.0,
         dueling: bool = True,
         noisy: bool = True,
-        sigma0: float = 0.5,
+        sigma0: float = 0.1,
         **kwargs: Any,
     ) -> None:
-        self._of_rainbow = {"n_atoms": n_atoms, "v_min": v_min, "v_max": v_max}
+        self._of_rainbow: dict[str, Any] = {"n_atoms": n_atoms, "v_min": v_min, "v_max": v_max}
         self._of_rainbow |= {"dueling": dueling, "noisy": noisy, "sigma0": sigma0}
         super().__init__(*args, **kwargs)
 

@@ -101,7 +101,7 @@ class Priorities:
         the priorities fully at beta 1. Draws from numpy's global generator, as
         stable-baselines3's buffers do.
         """
-        masses = (np.arange(count) + np.random.random_sample(count)) * (self.tree.total / count)  # noqa: NPY002
+        masses = (np.arange(count) + np.random.random_sample(count)) * (self.tree.total / count)
         leaves = self.tree.find(masses)
         weights = (stored * self.tree[leaves] / self.tree.total) ** -beta
         return leaves, (weights / weights.max()).astype(np.float32)
@@ -167,7 +167,7 @@ class PrioritisedReplay(NStepReplayBuffer):
         ahead = (rows[:, None] + np.arange(self.n_steps)) % self.buffer_size
         columns = envs[:, None]
         ended = self.dones[ahead, columns] > 0
-        ended |= (ahead == (self.pos - 1) % self.buffer_size)
+        ended |= ahead == (self.pos - 1) % self.buffer_size
         ended[:, -1] = True
         length = ended.argmax(axis=1)
         counted = np.arange(self.n_steps) <= length[:, None]

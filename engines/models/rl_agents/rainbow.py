@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import torch
+from stable_baselines3.common.buffers import NStepReplayBuffer
 from stable_baselines3.common.save_util import load_from_pkl
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.dqn.dqn import DQN
@@ -36,7 +37,7 @@ def project(
     place = (inside - low) * ((atoms - 1) / (high - low))
     below = place.floor().clamp(max=atoms - 2)
     share = place - below
-    under = below.long()
+    under = below.nan_to_num().long()  # what is no number stays so by its share, and is found there
     found = torch.zeros_like(chances)
     found.scatter_add_(1, under, chances * (1.0 - share))
     found.scatter_add_(1, under + 1, chances * share)
@@ -49,7 +50,10 @@ class RainbowDQN(DQN):
     n_atoms: numbers of the distribution of returns between v_min and v_max; 1 learns values alone
     (by the Huber loss, as DQN). double: the action after a transition is chosen by the online
     network (van Hasselt et al. 2016). dueling, noisy, sigma0: see `RainbowNetwork`; a noisy agent
-    explores by its noise alone, so the exploration arguments are set to 0. n_steps: of a return.
+    explores by its noise alone, so the exploration arguments are set to 0. The sigma0 of the
+    papers, 0.5, hides what actions differ by in a market for longer than some thousand updates.
+    n_steps: of a return; above 1 without augmented replay, an action is charged with what an older,
+    exploring policy paid after it.
     prioritised: transitions are drawn by their last error to the power of priority_alpha, made up
     for to the power of priority_beta, which grows to 1 by the end. augmented: `AugmentedReplay`, on
     a `TradingVecEnv` alone. The other arguments, callbacks and environments are those of `DQN`.
@@ -67,6 +71,7 @@ class RainbowDQN(DQN):
 
     policy_aliases: ClassVar[dict[str, Any]] = {"MlpPolicy": RainbowPolicy}
     replay_buffer: Any
+    replay_buffer_class: Any
 
     def __init__(
         self,
@@ -79,8 +84,8 @@ class RainbowDQN(DQN):
         double: bool = True,
         dueling: bool = True,
         noisy: bool = True,
-        sigma0: float = 0.5,
-        n_steps: int = 3,
+        sigma0: float = 0.1,
+        n_steps: int = 1,
         prioritised: bool = True,
         priority_alpha: float = 0.5,
         priority_beta: float = 0.4,
@@ -100,12 +105,19 @@ class RainbowDQN(DQN):
         ours = {"n_atoms": n_atoms, "v_min": v_min, "v_max": v_max, "sigma0": sigma0}
         ours |= {"dueling": dueling, "noisy": noisy}
         super().__init__(
-            policy, env, n_steps=n_steps, policy_kwargs={**(policy_kwargs or {}), **ours}, **arguments
+            policy,
+            env,
+            n_steps=n_steps,
+            policy_kwargs={**(policy_kwargs or {}), **ours},
+            **arguments,
         )
 
     def _setup_model(self) -> None:
         if self.prioritised or self.augmented:
             self.replay_buffer = self._replay()
+        if self.n_steps > 1 and self.replay_buffer_class is NStepReplayBuffer:
+            # The base's own choice, come back from a file; it would warn as of somebody else's.
+            self.replay_buffer_class = None
         super()._setup_model()
 
     def _replay(self) -> Any:
