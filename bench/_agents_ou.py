@@ -64,10 +64,11 @@ LEARNING = {
 """Agents, and the steps after which they are examined."""
 
 RACES = {
-    "rainbow_dqn": {"ours": 100, "plain": 500, "most": 10_000},
-    "td3": {"ours": 100, "plain": 500, "most": 4_000},
+    "rainbow_dqn": {"ours": 512, "plain": 500, "most": 10_000, "num_atoms": 1, "batch_size": 64},
+    "td3": {"ours": 512, "plain": 500, "most": 4_000},
 }
-"""Agents, steps between two examinations, and the steps after which the race is given up."""
+"""Agents, steps between two examinations, the steps after which the race is given up, and what is
+unlike the defaults: values alone, which is what a plain DQN learns."""
 
 PLAIN = {
     "dqn": {
@@ -117,15 +118,21 @@ def fractions(positions: Any, market: Market) -> dict[str, float]:
 # -- agents: each is trained on to a number of steps, and says what positions it takes -------
 
 
+def declared(agent: str) -> dict[str, Any]:
+    """The defaults of an agent of the program."""
+    from engines.models.rl_agents.declare import MODELS
+
+    form = {spec.name: spec.forms["trading"] for spec in MODELS}[agent]
+    return {**form.defaults, **form.fixed}
+
+
 class Ours:
     """The program's own training, with what is declared."""
 
-    def __init__(self, agent: str, market: Market, seed: int, steps: int) -> None:
-        from engines.models.rl_agents.declare import MODELS
+    def __init__(self, agent: str, market: Market, seed: int, steps: int, **other: Any) -> None:
         from engines.models.rl_agents.training import AgentTraining
 
-        form = {spec.name: spec.forms["trading"] for spec in MODELS}[agent]
-        params = {**form.defaults, **form.fixed}
+        params = declared(agent) | other
         self._training = AgentTraining(agent, params, market, seed, steps=steps)
 
     def advance(self, steps: int) -> None:
@@ -231,8 +238,9 @@ def race(cell: Any, _: Path) -> dict[str, Any]:
     exam, train = market_of(2_000 + seed, TEST_BARS), market_of(seed, TRAIN_BARS)
     name = cell["agent"]
     plain = "dqn" if name == "rainbow_dqn" else name
+    other = {key: cell[key] for key in ("num_atoms", "batch_size") if key in cell}
     runners = {
-        "ours": Ours(name, train, seed, most),
+        "ours": Ours(name, train, seed, most, **other),
         "plain": Plain(plain, train, seed, most, wrapped=True),
     }
     found = {}
