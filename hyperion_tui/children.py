@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
 from engines.errors import HyperionError, one_line
+from engines.models import catalogue
 from engines.study.location import STORE_VARIABLE, Location
 
 
@@ -57,7 +58,16 @@ class Request:
         """The words behind `data check`; none as long as no data are named."""
         named = self.data.strip()
         roles = ("target", "task", "horizon", "metric", "seed", "time_column", "groups")
-        return [named, *self._options(roles)] if named else []
+        implied = [] if self.task.strip() else self._implied()
+        return [named, *self._options(roles), *implied] if named else []
+
+    def _implied(self) -> list[str]:
+        """The task of models that do no other."""
+        try:
+            task = catalogue.implied_task(catalogue.select(self.selectors))
+        except HyperionError:
+            return []
+        return ["--task", task] if self.selectors and task is not None else []
 
     def _options(self, names: Iterable[str]) -> list[str]:
         words: list[str] = []

@@ -88,6 +88,11 @@ def select(words: Iterable[str]) -> list[ModelSpec]:
     return list(chosen.values())
 
 
+def implied_task(specs: Iterable[ModelSpec]) -> str | None:
+    """`trading` for agents alone, which do nothing else; None where the data decide."""
+    return "trading" if all("trading" in spec.forms for spec in specs) else None
+
+
 def nearest(word: str, candidates: Iterable[str]) -> str:
     """`: did you mean a or b?` for a name that was not found, or an empty string."""
     forms = {normalise(name): name for name in candidates}

@@ -205,7 +205,7 @@ class Agents:
         """
         before = held_out_before(self.context.storage, job.study_id, best.number)
         try:
-            score, evidence = before or self._judge(best)
+            score, evidence = before or self.judge(best)
             evidence = dict(evidence or {})
             tested = self._multiple_testing([job.study_id], best)
             evidence["trading"] = {**evidence.get("trading", {}), **tested}
@@ -215,8 +215,8 @@ class Agents:
             note = f"no held-out score: {type(error).__name__}: {one_line(error)}"
             return HeldOut(None, best.number, note, opened=True)
 
-    def _judge(self, best: BestTrial) -> tuple[float, dict[str, Any]]:
-        """(median over the seeds on the test period, evidence)."""
+    def judge(self, best: BestTrial) -> tuple[float, dict[str, Any]]:
+        """(median over the seeds on the test period, evidence). Looks at the test period."""
         policies = self._policies(best)
         validation, test = self._scored
         chosen = int(best.metrics["median_seed"])

@@ -111,9 +111,7 @@ def _plan(request: Request, dataset: Dataset | None, split: Split | None = None)
     if any(objective.is_objective(word) for word in request.selectors):
         return _custom_plan(request)
     specs = catalogue.select(request.selectors)
-    if request.task == TRADING or (
-        request.task is None and all(TRADING in spec.forms for spec in specs)
-    ):
+    if (request.task or catalogue.implied_task(specs)) == TRADING:
         return _market_plan(request, specs, dataset)
     if request.data is None and dataset is None:
         raise BadInput(

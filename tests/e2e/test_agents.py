@@ -124,3 +124,21 @@ def test_on_noise_no_agent_beats_the_baselines(world: World, tmp_path: Path) -> 
     assert document["verdict"].startswith("No agent beats the baselines:")
     best = document["studies"][0]["best"]["selection_score"]
     assert best <= 0 or document["luck"]["dsr_null"] < 0.95
+
+
+@pytest.mark.slow
+def test_on_a_market_with_something_to_find_the_verdict_names_the_agent(
+    world: World, tmp_path: Path
+) -> None:
+    data = csv_of(ornstein_uhlenbeck(3_600, seed=5), tmp_path)
+
+    world.hyperion(
+        *("run", "td3", "--data", data, "--trials", "1", "--workers", "1", "--name", "e"),
+        *("--fee", "0", "--detach"),
+        TRADING_EPISODES="1",
+    )
+    wait_until(lambda: world.state("e") == "done", "the experiment to end", 400)
+
+    document = world.hyperion("show", "e")
+    assert document["verdict"].startswith("td3 leads with sharpe_ratio")
+    assert document["luck"]["dsr_null"] >= 0.95

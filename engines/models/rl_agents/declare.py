@@ -108,7 +108,7 @@ _RAINBOW_SETS = (
 MODELS = (
     _agent(
         "sac",
-        "Soft Actor-Critic: a position from -1 to 1, with a bonus for not being sure",
+        "Soft Actor-Critic: any position, and a bonus for doubt",
         {
             "hidden_dims": _SAC_LAYERS,
             "activation": Choice(("relu", "tanh", "elu")),
@@ -125,7 +125,7 @@ MODELS = (
     ),
     _agent(
         "td3",
-        "Twin Delayed DDPG: a position from -1 to 1, judged by the lower of two critics",
+        "Twin Delayed DDPG: any position, by the lower of two critics",
         {
             "actor_hidden": _TD3_LAYERS,
             "critic_hidden": _TD3_LAYERS,
@@ -143,7 +143,7 @@ MODELS = (
     ),
     _agent(
         "rainbow_dqn",
-        "Rainbow DQN: one of five positions, by the distribution of what each will earn",
+        "Rainbow DQN: one of five positions, by the odds of each",
         {
             "hidden_size": Choice((64, 128, 256, 512, 1024)),
             "num_layers": Int(2, 4),

@@ -1,0 +1,240 @@
+"""Whole studies of trading agents, as `hyperion-tui run` makes them, on markets of known worth.
+
+  tuned    the Sharpe ratio on the test period of the chosen trial and of the declared defaults, on
+           markets that swing round their mean (Ornstein-Uhlenbeck, 10 bp), by agent and seed.
+  null     markets of pure noise: how often the best trial passes a deflated Sharpe ratio of 0.95,
+           and what the verdict says. Each study has one agent, in turns.
+  planted  the same on markets that swing round their mean, where there is something to find.
+  workers  trials an hour with one worker and with two; the machine needs two idle cores.
+
+The profile: nets of 64 x 64 at most, batches of 64, 10 trials of 3 seeds, some 2,000 steps each
+(one episode of the training bars). One JSON a cell under bench/results/agents, and a cell that is
+there is not measured again unless its settings or the code have changed: bench/_cells.py.
+
+python bench/_agents_studies.py [PART...] [--agents NAME...] [--seeds N...] [--fresh] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import _cells
+import _common
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from engines.analysis.report import verdict
+from engines.data.market import load_market
+from engines.models import catalogue
+from engines.models.spec import ModelSpec
+from engines.run.agents import Agents
+from engines.run.context import Context
+from engines.run.inline import run_inline
+from engines.run.launcher import start_runner
+from engines.run.start import Request, create
+from engines.search.space import Choice, Space
+from engines.study.endings import trial_of
+from engines.study.location import Location
+from engines.study.reader import Reader
+from engines.study.records import Experiment
+from engines.study.states import FINAL
+from engines.study.store import open_storage
+from simulator.bars import Bars
+from simulator.synthetic import ornstein_uhlenbeck, pure_noise
+
+ROOT = Path(__file__).resolve().parents[1]
+AGENTS = ("td3", "sac", "rainbow_dqn")
+PARTS = {"tuned": range(5), "null": range(40), "planted": range(10), "workers": range(1)}
+TRIALS, BARS = 10, 3_500
+SKILL = 0.95
+SMALL: dict[str, tuple[Any, ...]] = {
+    "hidden_dims": ("[64, 64]",),
+    "actor_hidden": ("[64, 64]",),
+    "critic_hidden": ("[64, 64]",),
+    "hidden_size": (64,),
+    "num_layers": (2,),
+    "batch_size": (64,),
+}
+"""What the profile allows of the declared spaces."""
+
+
+def small(spec: ModelSpec) -> ModelSpec:
+    """The agent with the spaces of the profile."""
+    form = spec.forms["trading"]
+    space = Space(
+        {
+            name: Choice(SMALL[name]) if name in SMALL else parameter
+            for name, parameter in form.space.parameters.items()
+        }
+    )
+    sets = [
+        {name: SMALL[name][0] if name in SMALL else value for name, value in params.items()}
+        for params in (form.defaults, *form.portfolio)
+    ]
+    made = replace(form, space=space, defaults=sets[0], portfolio=tuple(sets[1:]))
+    return replace(spec, forms={"trading": made})
+
+
+def created(folder: Path, bars: Bars, agents: Sequence[str], workers: int, seed: int) -> Location:
+    """A store with one experiment of these agents, which nobody runs yet."""
+    location = Location(folder / "studies.db")
+    frame = bars.to_frame()[["open", "high", "low", "close", "volume"]]
+    specs = [small(catalogue.find(name)) for name in agents]
+    request = Request(
+        selectors=tuple(agents),
+        task="trading",
+        trials=TRIALS,
+        workers=workers,
+        seed=seed,
+        episodes=1,
+        name="e",
+    )
+    with mock.patch.object(catalogue, "select", return_value=specs):
+        create(location, request, load_market(frame, name="market"))
+    return location
+
+
+@contextlib.contextmanager
+def experiment_of(location: Location) -> Iterator[tuple[Reader, Experiment]]:
+    """The experiment as it stands."""
+    with contextlib.closing(Reader(location)) as reader:
+        yield reader, reader.experiment(1)
+
+
+def tuned(cell: Any, folder: Path) -> dict[str, Any]:
+    """The chosen trial and the defaults on the test period of one market."""
+    bars = ornstein_uhlenbeck(BARS, seed=7_000 + cell["seed"])
+    location = created(folder, bars, [cell["agent"]], 1, cell["seed"])
+    begun = time.process_time()
+    context: Context = run_inline(location, 1)
+    seconds = time.process_time() - begun
+    with experiment_of(location) as (_, experiment):
+        study = experiment.studies[0]
+    storage = open_storage(location)
+    defaults, _ = Agents(context).judge(trial_of(storage, study.study_id, 0))
+    storage.close()
+    assert study.best is not None
+    return {
+        "chosen": study.best.number,
+        "selection": study.best.selection_score,
+        "tuned": study.best.held_out_score,
+        "defaults": defaults,
+        "processor_s": seconds,
+    }
+
+
+def judged(cell: Any, folder: Path) -> dict[str, Any]:
+    """What luck explains of the best trial on one market."""
+    make = pure_noise if cell["part"] == "null" else ornstein_uhlenbeck
+    bars = make(BARS, seed=8_000 + cell["seed"])
+    location = created(folder, bars, [cell["agent"]], 1, cell["seed"])
+    begun = time.process_time()
+    run_inline(location, 1)
+    with experiment_of(location) as (_, experiment):
+        study = experiment.studies[0]
+        assert study.best is not None
+        assert study.evidence is not None
+        known = study.evidence.trading or {}
+        names = ("dsr_null", "dsr_cross", "trials", "effective_trials", "pbo")
+        return {
+            "selection": study.best.selection_score,
+            "held_out": study.best.held_out_score,
+            **{name: known.get(name) for name in names},
+            "verdict": verdict(experiment),
+            "processor_s": time.process_time() - begun,
+        }
+
+
+def hired(cell: Any, folder: Path) -> dict[str, Any]:
+    """Trials an hour of one experiment with so many workers, from the first start to the end."""
+    bars = ornstein_uhlenbeck(BARS, seed=9_000 + cell["seed"])
+    location = created(folder, bars, [cell["agent"]], cell["workers"], cell["seed"])
+    start_runner(location, 1)
+    while True:
+        with experiment_of(location) as (reader, experiment):
+            if experiment.state in FINAL:
+                listed = reader.trials(experiment.studies[0].study_id)
+                break
+        time.sleep(0.5)
+    used = experiment.time_used_s
+    return {"trials": len(listed), "seconds": used, "per_hour": 3600 * len(listed) / used}
+
+
+def cells_of(part: str, agents: Sequence[str], seeds: Sequence[int]) -> Iterator[tuple[str, Any]]:
+    """(name, settings) of each cell of a part."""
+    same = {"trials": TRIALS, "bars": BARS, "part": part}
+    if part == "workers":
+        for count in (1, 2):
+            yield f"workers-{count}", {**same, "agent": "td3", "seed": 0, "workers": count}
+    elif part == "tuned":
+        for agent in agents:
+            for seed in seeds:
+                yield f"tuned-{agent}-{seed}", {**same, "agent": agent, "seed": seed}
+    else:
+        for seed in seeds:
+            yield f"{part}-{seed}", {**same, "agent": agents[seed % len(agents)], "seed": seed}
+
+
+def rows_of(part: str, found: dict[str, dict[str, Any]]) -> list[list[Any]]:
+    """What was measured beside its bar."""
+    results = list(found.values())
+    if part == "workers":
+        one, two = (found[f"workers-{count}"]["per_hour"] for count in (1, 2))
+        return [["2 workers against 1, trials an hour", ">= 1.8x", f"{two / one:.2f}x"]]
+    if part == "tuned":
+        rows = []
+        for agent in AGENTS:
+            own = [r for name, r in found.items() if name.startswith(f"tuned-{agent}-")]
+            if own:
+                better = sum(r["tuned"] > r["defaults"] for r in own)
+                pairs = " ".join(f"{r['tuned']:.2f}/{r['defaults']:.2f}" for r in own)
+                measured = f"{better} of {len(own)} ({pairs})"
+                rows.append([f"tuned beats defaults, {agent}", ">= 3 of 5", measured])
+        return rows
+    passed = sum((r["dsr_null"] or 0.0) >= SKILL for r in results)
+    led = sum(not r["verdict"].startswith("No agent") for r in results)
+    bar = "<= 4 of 40" if part == "null" else ">= 8 of 10"
+    return [
+        [f"{part}: deflated Sharpe ratio of {SKILL:g} passed", bar, f"{passed} of {len(results)}"],
+        [f"{part}: the verdict names a winner", "", f"{led} of {len(results)}"],
+    ]
+
+
+def main() -> None:
+    """Measure, print, save."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART")
+    parser.add_argument("--agents", nargs="+", default=list(AGENTS), choices=AGENTS)
+    parser.add_argument("--seeds", nargs="+", type=int, metavar="N")
+    parser.add_argument("--fresh", action="store_true", help="measure all again")
+    parser.add_argument("--json", metavar="FILE")
+    options = parser.parse_args()
+    load = _common.load_average()
+    print(_common.describe_machine())
+    rows: list[list[Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        kept = ROOT / "bench" / "results" / "agents"
+        cells = _cells.Cells(kept, Path(folder), fresh=options.fresh)
+        works = {"tuned": tuned, "null": judged, "planted": judged, "workers": hired}
+        for part in options.parts or PARTS:
+            take = partial(cells.take, measure=works[part])
+            named = cells_of(part, options.agents, options.seeds or PARTS[part])
+            found = {name: take(name, settings=settings) for name, settings in named}
+            rows += rows_of(part, found)
+        cells.end()
+    _common.print_table(["what", "bar", "measured"], rows)
+    _common.save(options.json, "agents-studies", {"table": rows, "cells": cells.taken}, load)
+
+
+if __name__ == "__main__":
+    main()
