@@ -77,6 +77,11 @@ def export(
         raise BadInput(
             f"{experiment.name} is an objective of your own: what it trains is its own to keep."
         )
+    if context.data.past is not None:
+        raise BadInput(
+            f"{experiment.name} reads the target's past, and such predictors can't be exported in "
+            "this version: `export` takes those of plain rows."
+        )
     chosen = _best(context, study) if study is not None else _ensemble(context, experiment)
     features, times = _schema(context, experiment)
     members, retrained = _train(context, chosen, refit=options["refit"], tell=options["tell"])
@@ -240,8 +245,7 @@ def _how(context: Context, chosen: Chosen, *, refit: bool) -> str:
     if folds == 1 and not ordered:
         one = "the model of the one training part"
     if refit:
-        one = "one model of all rows" if ordered else f"the mean of {folds} fold models of all rows"
-        one += "" if ordered else " and one model of all rows"
+        one = "one model of all rows" if ordered else "a mean of models trained on all rows"
     if len(chosen.weighed) > 1:
         return f"A weighted mean of {len(chosen.weighed)} trials, each of them {one}."
     trial = chosen.weighed[0][2]
