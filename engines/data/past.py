@@ -52,7 +52,9 @@ class Past:
     series: float64 (steps,), the target in time order, finite. at: (rows,) the position in it of
     the last value that a row knows. horizon: steps behind it that are asked for. season: steps
     after which the series may repeat itself, or None. base: columns of X that are not lags: that
-    of the last known value, which is the first, and the features.
+    of the last known value, which is the first, and the features. times: int64 epoch nanoseconds
+    (steps,). later: (horizon, columns) the last rows of X, of which not all that is asked for is
+    known; none with `--past-target`.
     """
 
     series: Floats
@@ -60,6 +62,8 @@ class Past:
     horizon: int
     season: int | None
     base: int
+    times: Rows
+    later: Floats
 
     def last(self) -> Floats:
         """(rows,) the last known value."""
@@ -147,14 +151,36 @@ def look_back(dataset: Dataset, horizon: int | None) -> Dataset:
             f"--horizon {asked} leaves {max(0, len(rows))} of {steps:,} rows to learn from and to "
             f"score: at most {max(1, steps - first - FEWEST_ROWS)} will do."
         )
-    past = Past(dataset.y, rows - own, asked, season, 1 + len(dataset.features))
-    return _with_columns(dataset, past, rows, lags, own, horizon)
+    wide = _with_columns(dataset, np.arange(first, steps), lags, own)
+    past = Past(
+        series=dataset.y,
+        at=rows - own,
+        horizon=asked,
+        season=season,
+        base=1 + len(dataset.features),
+        times=dataset.times,
+        later=wide[len(rows) :],
+    )
+    return _with_past(dataset, past, wide[: len(rows)], lags, own, horizon)
 
 
-def _with_columns(
-    dataset: Dataset, past: Past, rows: Rows, lags: Sequence[int], own: int, horizon: int | None
+def _with_columns(dataset: Dataset, rows: Rows, lags: Sequence[int], own: int) -> Floats:
+    """(rows, columns): the last known value, the features, the other lags."""
+    values = dataset.y[rows[:, None] - own - np.asarray(lags)]
+    return np.column_stack([values[:, :1], dataset.X[rows], values[:, 1:]])
+
+
+def _with_past(
+    dataset: Dataset,
+    past: Past,
+    X: Floats,
+    lags: Sequence[int],
+    own: int,
+    horizon: int | None,
 ) -> Dataset:
     from engines.data.datasets import Feature
+
+    rows = past.at + own
 
     named = [
         Feature(
@@ -164,15 +190,14 @@ def _with_columns(
         )
         for lag in lags
     ]
-    values = past.series[past.at[:, None] - np.asarray(lags)]
     shown = f"{len(lags)} past values of the target, up to {lags[-1] + own} rows back"
     season = f", season of {past.season} rows" if past.season else ""
     return replace(
         dataset,
         features=(named[0], *dataset.features, *named[1:]),
-        X=np.column_stack([values[:, :1], dataset.X[rows], values[:, 1:]]),
+        X=X,
         y=dataset.y[rows] if horizon is None else past.ahead(),
-        times=None if dataset.times is None else dataset.times[rows],
+        times=past.times[rows],
         rows=len(rows),
         task=dataset.task if horizon is None else FORECAST,
         notices=(*dataset.notices, f"models read {shown}{season}"),

@@ -118,6 +118,7 @@ def write_snapshot(folder: Path, dataset: Dataset, split: Split) -> None:
     if dataset.past is not None:
         past = dataset.past
         arrays["series"], arrays["at"] = past.series, past.at
+        arrays["series_times"], arrays["later"] = past.times, past.later
         meta["past"] = {"horizon": past.horizon, "season": past.season, "base": past.base}
     if dataset.times is not None:
         arrays["times"] = dataset.times
@@ -224,4 +225,12 @@ def _snapshot(x: npt.NDArray[np.float64], meta: dict[str, Any], arrays: dict[str
 
 
 def _past(meta: dict[str, Any] | None, arrays: dict[str, Any]) -> Past | None:
-    return None if meta is None else Past(series=arrays["series"], at=arrays["at"], **meta)
+    if meta is None:
+        return None
+    return Past(
+        series=arrays["series"],
+        at=arrays["at"],
+        times=arrays["series_times"],
+        later=arrays["later"],
+        **meta,
+    )

@@ -77,6 +77,7 @@ def _predict(request: dict[str, Any]) -> dict[str, Any]:
         "target": predictor.target,
         "classes": list(predictor.classes),
         "predictions": named,
+        "horizon": None if predictor.past is None else predictor.past.horizon,
         "probabilities": predicted.tolist() if predictor.classes else None,
         "notices": [*predictor.notices, *notices],
     }

@@ -16,6 +16,7 @@ import numpy as np
 from engines.errors import BadInput
 from engines.export import flaml, trusted
 from engines.models import catalogue
+from engines.models.steps import Steps
 
 SKOPS_FILE, TENSORS_FILE = "model.skops", "model.safetensors"
 BOOSTER_FILES = {"xgboost": "model.ubj", "lightgbm": "model.txt", "catboost": "model.cbm"}
@@ -33,13 +34,20 @@ def write(folder: Path, estimator: Any) -> dict[str, Any]:
         return _write_network(folder, estimator)
     if module.startswith("engines.models.automl."):
         return flaml.write(folder, estimator)
+    if isinstance(estimator, Steps):
+        return _write_steps(folder, estimator)
     trusted.write(folder / SKOPS_FILE, estimator)
     return {"kind": "skops", "format": "skops"}
 
 
 def read(folder: Path, document: dict[str, Any]) -> Any:
     """Read one back. Raises BadInput if it is not as it was written, OSError."""
-    kinds = {"booster": _read_booster, "network": _read_network, "flaml": flaml.read}
+    kinds = {
+        "booster": _read_booster,
+        "network": _read_network,
+        "flaml": flaml.read,
+        "steps": _read_steps,
+    }
     if document["kind"] == "skops":
         return trusted.read(folder / SKOPS_FILE)
     reader = kinds.get(document["kind"])
@@ -63,6 +71,26 @@ def _class_named(build: str) -> Any:
 
 def _build_of(estimator: Any) -> str:
     return f"{type(estimator).__module__}:{type(estimator).__name__}"
+
+
+# -- forecasts of one estimator a step ---------------------------------------------------------
+
+
+def _write_steps(folder: Path, estimator: Steps) -> dict[str, Any]:
+    documents = []
+    for number, one in enumerate(estimator.estimators):
+        place = _step_folder(folder, number)
+        place.mkdir()
+        documents.append(write(place, one))
+    return {"kind": "steps", "format": documents[0]["format"], "steps": documents}
+
+
+def _read_steps(folder: Path, document: dict[str, Any]) -> Steps:
+    return Steps([read(_step_folder(folder, at), one) for at, one in enumerate(document["steps"])])
+
+
+def _step_folder(folder: Path, number: int) -> Path:
+    return folder / f"step-{number}"
 
 
 # -- boosters --------------------------------------------------------------------------------
@@ -155,7 +183,8 @@ def _write_network(folder: Path, estimator: Any) -> dict[str, Any]:
     }
     if hasattr(estimator, "classes_"):
         return {**document, "classes": estimator.classes_.tolist()}
-    return {**document, "mean": float(estimator.mean_), "scale": float(estimator.scale_)}
+    numbers = {"mean": float(estimator.mean_), "scale": float(estimator.scale_)}
+    return {**document, **numbers, "own": estimator.own, "steps": list(estimator.shape_)}
 
 
 def _state(estimator: Any) -> dict[str, Any]:
@@ -174,6 +203,8 @@ def _read_network(folder: Path, document: dict[str, Any]) -> Any:
         estimator.classes_ = np.array(document["classes"])
     else:
         estimator.mean_, estimator.scale_ = float(document["mean"]), float(document["scale"])
+        estimator.own = int(document["own"])
+        estimator.shape_ = tuple(map(int, document["steps"]))
     with torch.random.fork_rng(devices=[]):  # its first weights are drawn, to be replaced
         module = estimator._network(estimator.n_features_in_, estimator._outputs)
     try:

@@ -18,6 +18,7 @@ import numpy as np
 
 from engines.data.snapshot import Column
 from engines.errors import BadInput
+from engines.export.past import PastColumns
 from engines.export.predictor import (
     CONTEXT_FILE,
     FILE,
@@ -50,7 +51,8 @@ class Contents:
     """What goes into the folder.
 
     members: study, trial number, weight and models of each. features: in the order of the columns
-    that the models take. context: for models that read windows, else None.
+    that new rows must have. context: for models that read windows or the target's past, else None.
+    past: how they read that.
     """
 
     task: str
@@ -60,6 +62,7 @@ class Contents:
     time_column: str | None
     members: Sequence[tuple[str, int, float, Sequence[FittedModel]]]
     context: Context | None
+    past: PastColumns | None
 
 
 def check_target(to: Path, *, force: bool) -> None:
@@ -141,6 +144,7 @@ def write_predictor(folder: Path, contents: Contents) -> list[str]:
             for name, labels in contents.features
         ],
         "time_column": contents.time_column,
+        "past": None if contents.past is None else contents.past.to_json(),
         "members": members,
         "models": len(formats),
         "has_context": contents.context is not None,
@@ -159,8 +163,9 @@ def write_json(path: Path, document: dict[str, Any]) -> None:
 
 def _write_context(path: Path, context: Context) -> None:
     arrays: dict[str, Any] = {"X": context.X}
-    if context.times is not None:
-        arrays["times"] = context.times
+    for name in ("times", "series", "series_times"):
+        if getattr(context, name) is not None:
+            arrays[name] = getattr(context, name)
     with path.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
 

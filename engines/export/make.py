@@ -32,6 +32,7 @@ from engines.export.folder import (
     write_json,
     write_predictor,
 )
+from engines.export.past import PastColumns, plain_features
 from engines.export.predictor import Context as Known
 from engines.export.predictor import Floats, Ints, Predictor, versions_of
 from engines.models.fit import FittedModel
@@ -77,23 +78,20 @@ def export(
         raise BadInput(
             f"{experiment.name} is an objective of your own: what it trains is its own to keep."
         )
-    if context.data.past is not None:
-        raise BadInput(
-            f"{experiment.name} reads the target's past, and such predictors can't be exported in "
-            "this version: `export` takes those of plain rows."
-        )
     chosen = _best(context, study) if study is not None else _ensemble(context, experiment)
     features, times = _schema(context, experiment)
     members, retrained = _train(context, chosen, refit=options["refit"], tell=options["tell"])
     known = _known_rows(context, members, times)
+    horizon = (experiment.split or {}).get("horizon")
     contents = Contents(
         task=experiment.task,
         target=experiment.dataset.target,
         classes=context.data.classes,
-        features=features,
+        features=plain_features(features, context.data.past),
         time_column=experiment.dataset.time_column,
         members=members,
         context=known,
+        past=PastColumns.of(context.data, experiment.dataset.target, horizon),
     )
     with new_folder(to, force=options["force"]) as partial:
         formats = write_predictor(partial, contents)
@@ -288,11 +286,21 @@ def _known_rows(
     members: Sequence[tuple[str, int, float, Sequence[FittedModel]]],
     times: Ints | None,
 ) -> Known | None:
-    """For models that read windows: the held-out rows and those before them."""
-    if all(model.tail is None for *_, models in members for model in models):
+    """For models that look back: the held-out rows and those before them."""
+    data, past = context.data, context.data.past
+    if past is None and all(model.tail is None for *_, models in members for model in models):
         return None
-    first = max(0, int(context.data.split.held_out[0]) - MOST_CONTEXT)
-    return Known(np.array(context.data.X[first:]), None if times is None else times[first:])
+    first = max(0, int(data.split.held_out[0]) - MOST_CONTEXT)
+    if past is None or times is None:
+        return Known(np.array(data.X[first:]), None if times is None else times[first:])
+    # The rows of which not all was known that they were asked for are known rows as well.
+    later = past.times[len(past.times) - len(past.later) :]
+    return Known(
+        np.concatenate([data.X[first:], past.later]),
+        np.concatenate([times[first:], later]),
+        past.series[int(past.at[0]) + first :],
+        past.times[int(past.at[0]) + first :],
+    )
 
 
 def _check(context: Context, contents: Contents, back: Predictor, times: Ints | None) -> Floats:
@@ -319,4 +327,4 @@ def _check(context: Context, contents: Contents, back: Predictor, times: Ints | 
 
 
 def _score(context: Context, predicted: Floats) -> float:
-    return context.metric.score(context.data.y[context.data.split.held_out], predicted)
+    return context.metric.score(context.data.truth[context.data.split.held_out], predicted)

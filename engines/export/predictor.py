@@ -20,6 +20,7 @@ from engines.data.reading import Table
 from engines.data.scoring import ScoreError
 from engines.errors import BadInput, HyperionError, PackageMissing, one_line
 from engines.export import estimators
+from engines.export.past import PastColumns
 from engines.export.preparation import Preparation
 from engines.export.rows import NewRows, as_column, read_new, read_rows, table_of
 from engines.models.fit import FittedModel
@@ -44,18 +45,29 @@ class Member:
 
 @dataclass(frozen=True)
 class Context:
-    """The rows that came last, for models that read windows. X: raw, (rows, features). times:
-    int64 epoch nanoseconds (rows,), or None.
+    """What came last, for models that look back. X: raw, (rows, columns). times: int64 epoch
+    nanoseconds (rows,), or None. series, series_times: the same of the target, for models that
+    read it, or None.
     """
 
     X: Floats
     times: Ints | None
+    series: Floats | None = None
+    series_times: Ints | None = None
 
     def before(self, times: Ints | None) -> Floats:
         """The known rows right before new ones; those without times come after all of them."""
         if times is None or self.times is None:
             return self.X
         return self.X[: int(np.searchsorted(self.times, times[0]))]
+
+    def values_before(self, times: Ints | None) -> Floats:
+        """The known values of the target right before new rows, as for `before`."""
+        if self.series is None:
+            return np.empty(0)
+        if times is None or self.series_times is None:
+            return self.series
+        return self.series[: int(np.searchsorted(self.series_times, times[0]))]
 
 
 @dataclass(frozen=True)
@@ -66,7 +78,8 @@ class Predictor:
     company may differ from the eighth digit on.
 
     features: the columns that it needs, by name. classes: the labels as text, () for regression.
-    notices: what differs here from where it was made, one line each.
+    notices: what differs here from where it was made, one line each. past: for models that read
+    the target's past, which new rows then must have up to where it is known.
     """
 
     task: str
@@ -77,6 +90,7 @@ class Predictor:
     members: tuple[Member, ...]
     context: Context | None
     notices: tuple[str, ...] = ()
+    past: PastColumns | None = None
 
     @classmethod
     def load(cls, folder: str | Path) -> Predictor:
@@ -106,7 +120,7 @@ class Predictor:
         return any(model.tail is not None for m in self.members for model in m.models)
 
     def predict(self, rows: Any) -> npt.NDArray[Any]:
-        """(rows,): values in the target's units, or labels, of a frame or an array.
+        """(rows,): values in the target's units, or labels; (rows, horizon) forecasts.
 
         Raises BadInput for rows of another kind, HyperionError for what can't be predicted.
         """
@@ -130,12 +144,19 @@ class Predictor:
 
     def predict_table(self, table: Table) -> tuple[Floats, tuple[str, ...]]:
         """((rows,) values or (rows, classes) probabilities in the order of the table, notices)."""
-        clock = self.time_column if self.reads_windows else None
+        clock = self.time_column if self.reads_windows or self.past is not None else None
         rows = read_rows(table, self.features, clock)
-        predicted = self.predict_encoded(rows.X, self._before(rows))
+        predicted = self.predict_encoded(self._with_past(table, rows), self._before(rows))
         found = np.empty_like(predicted)
         found[rows.order] = predicted
         return found, rows.notices
+
+    def _with_past(self, table: Table, rows: NewRows) -> Floats:
+        if self.past is None:
+            return rows.X
+        y = read_rows(table, [self.past.target], None).X[rows.order, 0]
+        known = np.empty(0) if self.context is None else self.context.values_before(rows.times)
+        return self.past.joined(rows.X, y, known)
 
     def _before(self, rows: NewRows) -> Floats | None:
         return None if self.context is None else self.context.before(rows.times)
@@ -194,6 +215,7 @@ def _read(folder: Path, document: dict[str, Any]) -> Predictor:
             for m in document["members"]
         ),
         context=_read_context(folder / CONTEXT_FILE) if document["has_context"] else None,
+        past=None if document["past"] is None else PastColumns.from_json(document["past"]),
         notices=tuple(differences(document["versions"])),
     )
 
@@ -209,7 +231,8 @@ def _check_file(folder: Path, name: str, seal: Mapping[str, Any]) -> None:
 
 def _read_context(path: Path) -> Context:
     with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        return Context(arrays["X"], arrays.get("times"))
+        more = (arrays.get(name) for name in ("times", "series", "series_times"))
+        return Context(arrays["X"], *more)
 
 
 # -- one model -----------------------------------------------------------------------------
@@ -229,6 +252,9 @@ def write_model(folder: Path, model: FittedModel) -> dict[str, Any]:
         "low": model.low,
         "high": model.high,
         "columns": None if model.tail is None else int(model.tail.shape[1]),
+        "steps": model.steps,
+        "reads": model.columns,
+        "base": model.base,
     }
     text = json.dumps(document, indent=1, allow_nan=False)
     (folder / MODEL_FILE).write_text(text + "\n", encoding="utf-8")
@@ -248,6 +274,9 @@ def read_model(folder: Path) -> FittedModel:
         high=float(document["high"]),
         # The rows before are told with each prediction: the context of the predictor has them.
         tail=None if columns is None else np.empty((0, columns)),
+        steps=document["steps"],
+        columns=document["reads"],
+        base=document["base"],
     )
 
 

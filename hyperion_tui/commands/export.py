@@ -81,6 +81,11 @@ def predict(arguments: argparse.Namespace, location: Location) -> int:
 
 
 def _rows(found: dict[str, Any]) -> list[dict[str, Any]]:
+    if found["horizon"]:
+        return [
+            {"row": number, **{f"ahead_{step}": value for step, value in enumerate(row, start=1)}}
+            for number, row in enumerate(found["predictions"], start=1)
+        ]
     shares = found["probabilities"] or [[]] * len(found["predictions"])
     return [
         {

@@ -72,6 +72,33 @@ def test_with_the_past_of_the_target_every_model_is_given_the_day_before(
     assert with_past > without["studies"][0]["best"]["held_out_score"] + 0.3
 
 
+@pytest.mark.parametrize("model", ["lightgbm", "dlinear"])
+def test_an_exported_forecaster_says_what_it_was_scored_for_and_goes_on_behind_the_data(
+    world: World, series: Path, model: str
+) -> None:
+    words = ("--data", str(series), "--target", "sales", "--trials", "1", "--workers", "1")
+    more = ("--task", "forecast", "--horizon", "7", "--metric", "mae", "--name", "f")
+    document = world.hyperion("run", model, *words, *more)
+    to = series.with_name("out")
+    world.hyperion("export", f"f/{model}", "--to", str(to))
+    said = np.array(world.hyperion("predict", str(to), str(series))["predictions"])
+    assert said.shape == (300, 7)
+    rows = list(csv.DictReader(series.read_text().splitlines()))
+    sales = np.array([float(row["sales"]) for row in rows])
+    held_out = document["split"]["held_out_rows"]
+    origins = np.arange(300 - 7 - held_out, 300 - 7)
+    came = sales[origins[:, None] + np.arange(1, 8)]
+    score = document["studies"][0]["best"]["held_out_score"]
+    assert np.abs(came - said[origins]).mean() == pytest.approx(score, rel=1e-6)
+
+    # New rows alone: what came before them is known.
+    later = series.with_name("later.csv")
+    lines = series.read_text().splitlines()
+    later.write_text("\n".join([lines[0], *lines[-4:]]) + "\n")
+    again = np.array(world.hyperion("predict", str(to), str(later))["predictions"])
+    assert again == pytest.approx(said[-4:], rel=1e-6)
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [
