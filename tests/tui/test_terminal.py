@@ -47,7 +47,7 @@ def test_an_idle_screen_sends_nothing(store: Store):
 def test_moving_paging_and_news_send_little(store: Store):
     experiment, ids = add_typical(store)
 
-    with started(store) as terminal:
+    with started(store, width=80, height=24) as terminal:
         terminal.send("2")
         assert len(terminal.read()) <= 30_000
         # The first key after a change of focus paints a little more: Textual's doing.
