@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,9 @@ from typing import Any
 from engines.analysis.compare import gap
 from engines.analysis.report import verdict
 from engines.study.records import Evidence, Experiment
+
+SAME = 1e-9
+"""Two scores that are as near as this are one."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +157,12 @@ def _lines(card: Mapping[str, Any]) -> Iterator[str]:
         yield f"- {_plain(name)}, weight {member['weight']:.3g}: {_plain(params)}"
 
 
+def differs_from_record(card: Mapping[str, Any]) -> bool:
+    """Whether what lies in the folder scores otherwise on the held-out rows than is on record."""
+    again, before = card["scores"]["held_out_again"], card["scores"]["held_out"]
+    return again is not None and not math.isclose(again, before, rel_tol=SAME, abs_tol=SAME)
+
+
 def _about_scores(card: Mapping[str, Any]) -> Iterator[str]:
     scores = card["scores"]
     if card["refit_on_all_rows"]:
@@ -165,7 +175,7 @@ def _about_scores(card: Mapping[str, Any]) -> Iterator[str]:
     elif scores["held_out"] is None:
         yield "There is no held-out score: the search was not over when this was exported."
         yield ""
-    elif scores["held_out_again"] is not None and scores["held_out_again"] != scores["held_out"]:
+    elif differs_from_record(card):
         yield (
             f"Read back from this folder it scores {scores['held_out_again']!r} on the held-out "
             f"rows; on record is {scores['held_out']!r}."

@@ -318,7 +318,7 @@ def _check(context: Context, contents: Contents, back: Predictor, times: Ints | 
         None if known is None else known.before(None if times is None else times[rows]),
     )
     away = float(np.max(np.abs(found - wanted), initial=0.0))
-    size = float(np.max(np.abs(wanted), initial=1.0))
+    size = float(np.max(np.abs(wanted), initial=0.0))
     if not math.isfinite(away) or away > CLOSE * size:
         raise HyperionError(
             f"Not exported: read back, the models are {away:.3g} off on the held-out rows."

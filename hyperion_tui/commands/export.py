@@ -12,6 +12,7 @@ from typing import Any
 
 from engines.analysis.export import to_csv
 from engines.errors import BadInput
+from engines.export.card import differs_from_record
 from engines.export.launch import ask
 from engines.study.location import Location
 from hyperion_tui import text
@@ -52,11 +53,11 @@ def _about(card: dict[str, Any]) -> list[str]:
             "note: trained on all rows, those held out among them; the held-out score is that of "
             "the predictor before."
         )
-    again = scores["held_out_again"]
-    if again is not None and abs(again - scores["held_out"]) > 1e-9 * max(1.0, abs(again)):
+    if differs_from_record(card):
+        again, before = text.number(scores["held_out_again"]), text.number(scores["held_out"])
         lines.append(
-            f"note: trained again it scores {text.number(again)} on the held-out rows, not "
-            f"{text.number(scores['held_out'])} as on record: the card says so."
+            f"note: trained again it scores {again} on the held-out rows, not {before} as on "
+            "record: the card says so."
         )
     lines.append(f"formats: {', '.join(card['formats'])}; reading them runs no code")
     return lines
