@@ -46,32 +46,38 @@ OFF = {"n_atoms": 1, "double": False, "dueling": False, "noisy": False, "priorit
 HALF_WIDTH = 4 / (1 - 0.95**2) ** 0.5
 """Four standard deviations of the return of rewards of deviation 1, at gamma 0.95."""
 
-RAINBOW: dict[str, Any] = {
+EVERY_PART: dict[str, Any] = {
     **PLAIN,
     **{"gamma": 0.95, "n_atoms": 51, "v_min": -HALF_WIDTH, "v_max": HALF_WIDTH},
     **{"double": True, "dueling": True, "noisy": True, "sigma0": 0.1, "n_steps": 3},
     **{"prioritised": True, "policy_kwargs": {"optimizer_kwargs": {"fused": True}}},
 }
-AUGMENTED = {**RAINBOW, "augmented": True, "batch_size": 32}
+RAINBOW = {**EVERY_PART, "noisy": False, "n_steps": 1}
+"""Without augmentation: what follows a stored action was decided by an older policy that explored,
+and returns of several steps charge its costs to that action; little noise explores too little."""
 
-AGENTS: dict[str, tuple[str, dict[str, Any]]] = {
+AUGMENTED = {**EVERY_PART, "augmented": True, "batch_size": 32}
+
+Agents = dict[str, tuple[str, dict[str, Any]]]
+AGENTS: Agents = {
     "dqn": ("dqn", PLAIN),
     "rainbow": ("rainbow", RAINBOW),
-    "dqn-augmented": (
-        "rainbow",
-        {**PLAIN, **OFF, "n_steps": 1, "augmented": True, "batch_size": 32},
-    ),
+    "dqn-augmented": ("rainbow", PLAIN | OFF | {"n_steps": 1, "augmented": True, "batch_size": 32}),
     "rainbow-augmented": ("rainbow", AUGMENTED),
 }
-ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
-    "all": ("rainbow", AUGMENTED),
-    "values": ("rainbow", {**AUGMENTED, "n_atoms": 1}),
-    "single": ("rainbow", {**AUGMENTED, "double": False}),
-    "one-stream": ("rainbow", {**AUGMENTED, "dueling": False}),
-    "epsilon": ("rainbow", {**AUGMENTED, "noisy": False}),
-    "sigma-0.5": ("rainbow", {**AUGMENTED, "sigma0": 0.5}),
-    "one-step": ("rainbow", {**AUGMENTED, "n_steps": 1}),
-    "uniform": ("rainbow", {**AUGMENTED, "prioritised": False}),
+ABLATIONS: Agents = {
+    "plain": ("rainbow", RAINBOW),
+    "plain-noisy": ("rainbow", {**RAINBOW, "noisy": True}),
+    "plain-3-steps": ("rainbow", {**RAINBOW, "n_steps": 3}),
+    "plain-uniform": ("rainbow", {**RAINBOW, "prioritised": False}),
+    "augmented": ("rainbow", AUGMENTED),
+    "augmented-values": ("rainbow", {**AUGMENTED, "n_atoms": 1}),
+    "augmented-single": ("rainbow", {**AUGMENTED, "double": False}),
+    "augmented-one-stream": ("rainbow", {**AUGMENTED, "dueling": False}),
+    "augmented-epsilon": ("rainbow", {**AUGMENTED, "noisy": False}),
+    "augmented-sigma-0.5": ("rainbow", {**AUGMENTED, "sigma0": 0.5}),
+    "augmented-1-step": ("rainbow", {**AUGMENTED, "n_steps": 1}),
+    "augmented-uniform": ("rainbow", {**AUGMENTED, "prioritised": False}),
 }
 BARS = {
     ("dqn", 10_000): 0.8,
@@ -144,7 +150,7 @@ def measure(cell: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def cells_of(part: str, seeds: Sequence[int]) -> list[dict[str, Any]]:
     """The cells of a part, with all that their numbers depend on beside the code."""
-    agents, steps = (ABLATIONS, [3_000]) if part == "ablation" else (AGENTS, list(STEPS))
+    agents, steps = (ABLATIONS, [3_000, 5_000]) if part == "ablation" else (AGENTS, list(STEPS))
     return [
         {
             **{"part": part, "name": name, "agent": agent, "arguments": arguments},

@@ -21,7 +21,7 @@ STEPS = 5_000
 _LEARNING: dict[str, Parameter] = {
     "gamma": Float(0.9, 0.999),
     "learning_rate": Float(1e-5, 1e-2, log=True),
-    "batch_size": Choice((64, 128, 256)),
+    "batch_size": Choice((32, 64, 128, 256)),
     "train_freq": Choice((8, 16, 32, 64)),
     "gradient_steps": Choice((1, 2, 4, 8)),
     "learning_starts": Choice((64, 128, 256, 512, 1024)),
@@ -82,9 +82,11 @@ _TD3_DEFAULTS = {
 _RAINBOW_DEFAULTS = {
     **{"hidden_size": 64, "num_layers": 2, "double_dqn": True, "dueling": True, "noisy": False},
     **{"prioritised": False, "n_steps": 1, "num_atoms": 51, "v_min": -4.0, "v_max": 4.0},
-    **{"epsilon_decay": 1000, "target_update_interval": 256, **_learning(1e-3)},
+    **{"epsilon_decay": 1000, "target_update_interval": 256},
+    # A batch is five times as many transitions, and updates are dear: more bars between them.
+    **_learning(1e-3, batch_size=32, train_freq=64, gradient_steps=8),
 }
-# A look further ahead, and a network of the size that was asked for, with a slower rate for both.
+# A look further ahead or a larger network, with a slower rate; values alone instead of returns.
 _SAC_SETS = (
     _SAC_DEFAULTS,
     _SAC_DEFAULTS | {"gamma": 0.99, "alpha": 0.05, "alpha_tuned": True, "learning_rate": 3e-4},
@@ -99,7 +101,7 @@ _TD3_SETS = (
 _OF_THE_PAPER = {"noisy": True, "prioritised": True, "n_steps": 3, "learning_rate": 5e-4}
 _RAINBOW_SETS = (
     _RAINBOW_DEFAULTS,
-    _RAINBOW_DEFAULTS | {"gamma": 0.99, "learning_rate": 5e-4},
+    _RAINBOW_DEFAULTS | {"num_atoms": 1, "batch_size": 64},
     {k: v for k, v in (_RAINBOW_DEFAULTS | _OF_THE_PAPER).items() if k != "epsilon_decay"},
 )
 
@@ -150,7 +152,7 @@ MODELS = (
             "noisy": Choice((True, False)),
             "prioritised": Choice((True, False)),
             "n_steps": Int(1, 5),
-            "num_atoms": Choice((51, 101)),
+            "num_atoms": Choice((1, 51, 101)),
             "v_min": Float(-10.0, -1.0),
             "v_max": Float(1.0, 10.0),
             "epsilon_decay": Int(500, 2000, when={"noisy": (False,)}),

@@ -171,7 +171,7 @@ class RainbowPolicy(DQNPolicy):
         v_max: float = 10.0,
         dueling: bool = True,
         noisy: bool = True,
-        sigma0: float = 0.5,
+        sigma0: float = 0.1,
         **kwargs: Any,
     ) -> None:
         self._of_rainbow: dict[str, Any] = {"n_atoms": n_atoms, "v_min": v_min, "v_max": v_max}

@@ -50,7 +50,10 @@ class RainbowDQN(DQN):
     n_atoms: numbers of the distribution of returns between v_min and v_max; 1 learns values alone
     (by the Huber loss, as DQN). double: the action after a transition is chosen by the online
     network (van Hasselt et al. 2016). dueling, noisy, sigma0: see `RainbowNetwork`; a noisy agent
-    explores by its noise alone, so the exploration arguments are set to 0. n_steps: of a return.
+    explores by its noise alone, so the exploration arguments are set to 0. The sigma0 of the
+    papers, 0.5, hides what actions differ by in a market for longer than some thousand updates.
+    n_steps: of a return; above 1 without augmented replay, an action is charged with what an older,
+    exploring policy paid after it.
     prioritised: transitions are drawn by their last error to the power of priority_alpha, made up
     for to the power of priority_beta, which grows to 1 by the end. augmented: `AugmentedReplay`, on
     a `TradingVecEnv` alone. The other arguments, callbacks and environments are those of `DQN`.
@@ -81,8 +84,8 @@ class RainbowDQN(DQN):
         double: bool = True,
         dueling: bool = True,
         noisy: bool = True,
-        sigma0: float = 0.5,
-        n_steps: int = 3,
+        sigma0: float = 0.1,
+        n_steps: int = 1,
         prioritised: bool = True,
         priority_alpha: float = 0.5,
         priority_beta: float = 0.4,

@@ -101,10 +101,10 @@ def test_a_noisy_agent_explores_by_its_noise_alone():
 
 
 KINDS = {
-    "prioritised": {},
-    "augmented": {"augmented": True},
+    "prioritised": {"n_steps": 3},
+    "augmented": {"n_steps": 3, "augmented": True},
     "augmented, alike": {"augmented": True, "prioritised": False, "noisy": False, "n_steps": 1},
-    "plain": {"prioritised": False},
+    "plain": {"n_steps": 3, "prioritised": False},
 }
 
 
@@ -154,9 +154,9 @@ def test_an_agent_that_was_saved_decides_alike_without_an_environment(kind, tmp_
 def test_the_buffer_is_the_one_that_the_switches_ask_for():
     kinds = {"prioritised": PrioritisedReplay, "augmented": AugmentedReplay}
     for kind, wanted in kinds.items():
-        agent = RainbowDQN("MlpPolicy", trading(), n_steps=2, **KINDS[kind], **SMALL)
+        agent = RainbowDQN("MlpPolicy", trading(), **KINDS[kind], **SMALL)
         assert type(agent.replay_buffer) is wanted
-        assert agent.replay_buffer.n_steps == 2
+        assert agent.replay_buffer.n_steps == 3
         assert agent.replay_buffer.priorities.alpha == 0.5
     alike = RainbowDQN("MlpPolicy", trading(), **KINDS["augmented, alike"], **SMALL)
     assert alike.replay_buffer.priorities.alpha == 0.0
