@@ -82,9 +82,9 @@ def played(market, state, actions, steps):
 
 @pytest.mark.parametrize("steps", [1, 3])
 def test_each_transition_is_what_stepping_the_simulator_gives(market, steps):
-    _, replay = wander(market, 2, 200, n_steps=steps)
+    _, replay = wander(market, 2, 130, n_steps=steps)
     states = states_in(replay)
-    envs = np.tile([0, 1], 200)
+    envs = np.tile([0, 1], 130)
 
     found = replay.every_action(states, envs, greedy)
 

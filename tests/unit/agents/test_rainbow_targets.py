@@ -49,7 +49,7 @@ def random_case(seed: int, atoms: int, width: float):
     return chances, rewards, discounts, support
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 60), st.sampled_from([0.5, 3.0, 40.0]))
 def test_the_projection_is_that_of_a_loop_over_atoms(seed, atoms, width):
     case = random_case(seed, atoms, width)
