@@ -7,9 +7,10 @@
   planted  the same on markets that swing round their mean, where there is something to find.
   workers  trials an hour with one worker and with two; the machine needs two idle cores.
 
-The profile: nets of 64 x 64 at most, batches of 64, 10 trials of 3 seeds, 2,000 steps each, on 10,000
-bars, of which some 2,000 validate: on 700 the best of 10 trials needs a Sharpe ratio of 2 to pass. One JSON a cell under bench/results/agents, and a cell that is
-there is not measured again unless its settings or the code have changed: bench/_cells.py.
+The profile: nets of 64 x 64 at most, batches of 64, 10 trials of 3 seeds, 2,000 steps each, on
+10,000 bars, of which some 2,000 validate: on 700 of them the best of 10 trials would need a Sharpe
+ratio of 2 to pass. One JSON a cell under bench/results/agents, and a cell that is there is not
+measured again unless its settings or the code have changed: bench/_cells.py.
 
 python bench/_agents_studies.py [PART...] [--agents NAME...] [--seeds N...] [--fresh] [--json FILE]
 """
