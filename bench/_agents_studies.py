@@ -7,9 +7,10 @@
   planted  the same on markets that swing round their mean, where there is something to find.
   workers  trials an hour with one worker and with two; the machine needs two idle cores.
 
-The profile: nets of 64 x 64 at most, batches of 64, 10 trials of 3 seeds, some 2,000 steps each
-(one episode of the training bars). One JSON a cell under bench/results/agents, and a cell that is
-there is not measured again unless its settings or the code have changed: bench/_cells.py.
+The profile: nets of 64 x 64 at most, batches of 64, 10 trials of 3 seeds, 2,000 steps each, on
+10,000 bars, of which some 2,000 validate: on 700 of them the best of 10 trials would need a Sharpe
+ratio of 2 to pass. One JSON a cell under bench/results/agents, and a cell that is there is not
+measured again unless its settings or the code have changed: bench/_cells.py.
 
 python bench/_agents_studies.py [PART...] [--agents NAME...] [--seeds N...] [--fresh] [--json FILE]
 """
@@ -55,7 +56,7 @@ from simulator.synthetic import ornstein_uhlenbeck, pure_noise
 ROOT = Path(__file__).resolve().parents[1]
 AGENTS = ("td3", "sac", "rainbow_dqn")
 PARTS = {"tuned": range(5), "null": range(40), "planted": range(10), "workers": range(1)}
-TRIALS, BARS = 10, 3_500
+TRIALS, STEPS, BARS = 10, 2_000, 10_000
 SKILL = 0.95
 SMALL: dict[str, tuple[Any, ...]] = {
     "hidden_dims": ("[64, 64]",),
@@ -96,10 +97,12 @@ def created(folder: Path, bars: Bars, agents: Sequence[str], workers: int, seed:
         trials=TRIALS,
         workers=workers,
         seed=seed,
-        episodes=1,
         name="e",
     )
-    with mock.patch.object(catalogue, "select", return_value=specs):
+    with (
+        mock.patch.object(catalogue, "select", return_value=specs),
+        mock.patch("engines.run.bars.steps_of", return_value=STEPS),
+    ):
         create(location, request, load_market(frame, name="market"))
     return location
 
@@ -172,7 +175,7 @@ def hired(cell: Any, folder: Path) -> dict[str, Any]:
 
 def cells_of(part: str, agents: Sequence[str], seeds: Sequence[int]) -> Iterator[tuple[str, Any]]:
     """(name, settings) of each cell of a part."""
-    same = {"trials": TRIALS, "bars": BARS, "part": part}
+    same = {"trials": TRIALS, "steps": STEPS, "bars": BARS, "part": part}
     if part == "workers":
         for count in (1, 2):
             yield f"workers-{count}", {**same, "agent": "td3", "seed": 0, "workers": count}

@@ -11,6 +11,8 @@ from hyperion_tui import text
 
 FEW = 4
 
+ORDINALS = ("first", "second", "third")
+
 SURE = 0.001
 """Below this a probability is only said to be below it: the resamples know no better."""
 
@@ -102,7 +104,11 @@ def training(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "rows", f"trained on {rows_used((rows[0], rows[1]))}"
     if cut := metrics.get("cut_short"):
         yield "cut short", f"{text.plural(cut, 'fold')}: the time was up before training was"
-    known = {"folds", "rounds", "rows", "cut_short"}
+    if steps := metrics.get("steps"):
+        yield "steps", f"{steps[0]:,} of {steps[1]:,} a seed"
+    if "median_seed" in metrics:
+        yield "median seed", f"the {ORDINALS[metrics['median_seed']]} of them"
+    known = {"folds", "rounds", "rows", "cut_short", "steps", "median_seed"}
     for name, value in metrics.items():
         if name not in known:
             yield name, _measure(value)

@@ -53,7 +53,7 @@ def verdict(experiment: Experiment) -> str:
         worth = "not defined" if deflated is None else f"{deflated:.2g}, skill is {SKILL:g}"
         return (
             f"No agent beats the baselines: {metric} {score:.4g} of {leader.model} in selection "
-            f"may be the luck of {luck['trials']} trials (deflated Sharpe ratio {worth})."
+            f"may be the luck of {_trials(luck)} (deflated Sharpe ratio {worth})."
         )
     rival = _above(experiment.baselines, "held_out_score", held_out)
     if rival is not None:
@@ -71,8 +71,12 @@ def verdict(experiment: Experiment) -> str:
     return (
         f"{leader.model} leads with {metric} {score:.4g} in selection, {held_out:.4g} on the test "
         f"period (better than {against}: p = {p:.2g}); deflated Sharpe ratio {deflated:.3g} of "
-        f"{luck['trials']} trials."
+        f"{_trials(luck)}."
     )
+
+
+def _trials(luck: Mapping[str, Any]) -> str:
+    return f"{luck['trials']} trial{'' if luck['trials'] == 1 else 's'}"
 
 
 def _above(baselines: tuple[Baseline, ...], part: str, score: float) -> Baseline | None:

@@ -28,6 +28,10 @@ PARAMETERS = (
 )
 
 
+Line = tuple[Piece, ...]
+_BLANK: Line = (("", ""),)
+
+
 class TrialScreen(Upper):
     """Parameters beside those of the best trial, and what happened."""
 
@@ -40,7 +44,7 @@ class TrialScreen(Upper):
         self._number = number
         self._detail: TrialDetail | None = None
         self._best: int | None = None
-        self._told: list[tuple[Piece, ...]] = []
+        self._told: tuple[list[Line], list[Line]] = ([], [])
         self._earned: tuple[Sequence[float], Sequence[float]] = ((), ())
 
     def body(self) -> Iterable[Widget]:
@@ -92,7 +96,7 @@ class TrialScreen(Upper):
         table.explain_emptiness(["No parameters yet."])
         table.show(ListRows(rows), columns)
         table.call("Parameters")
-        self._told = _facts(detail, experiment)
+        self._told = (_facts(detail, experiment), _reports(detail))
         self._earned = self._returns(experiment, detail)
         self._tell()
         # Its width, which the curve fills, is known once it has been laid out.
@@ -107,7 +111,8 @@ class TrialScreen(Upper):
     def _tell(self) -> None:
         pane = self.query_one(TextPane)
         curve = equity_lines(*self._earned, pane.size.width)
-        pane.show([*self._told, *([(("", ""),), *curve] if curve else [])])
+        facts, reports = self._told
+        pane.show([*facts, *([_BLANK, *curve] if curve else []), *reports])
 
     def _returns(
         self, experiment: Experiment, detail: TrialDetail
@@ -177,12 +182,16 @@ def _facts(detail: TrialDetail, experiment: Experiment) -> list[tuple[Piece, ...
     if trial.state == "pruned":
         lines += [((f"◇ {words.why_pruned(detail, experiment)}", ""),), (("", ""),)]
     lines += [((text.fit(text.clean(name), 14) + " ", "dim"), (value, "")) for name, value in facts]
-    if detail.reports:
-        lines += [(("", ""),), (("Reports", "strong"),)]
-        lines += [
-            ((f"{step:>8}  ", "dim"), (text.number(value), "")) for step, value in detail.reports
-        ]
     return lines
+
+
+def _reports(detail: TrialDetail) -> list[Line]:
+    if not detail.reports:
+        return []
+    reports = [
+        ((f"{step:>8}  ", "dim"), (text.number(value), "")) for step, value in detail.reports
+    ]
+    return [_BLANK, (("Reports", "strong"),), *reports]
 
 
 def _error(detail: TrialDetail) -> list[tuple[Piece, ...]]:

@@ -88,8 +88,8 @@ def test_a_training_goes_on_after_pause_and_kill_as_if_nothing_had_happened(
     world: World, tmp_path: Path
 ) -> None:
     data = csv_of(ornstein_uhlenbeck(520, seed=3), tmp_path)
-    words = ("run", "td3", "--data", data, "--trials", "2", "--workers", "1", "--name", "e")
-    env: dict[str, Any] = {"TRADING_EPISODES": "4"}
+    words = ("run", "td3", "--data", data, "--trials", "1", "--workers", "1", "--name", "e")
+    env: dict[str, Any] = {"TRADING_EPISODES": "8"}
     calm = World(tmp_path / "calm" / "studies.db")
     calm.store.parent.mkdir()
     calm.hyperion(*words, **env)
@@ -114,10 +114,10 @@ def test_a_training_goes_on_after_pause_and_kill_as_if_nothing_had_happened(
 
 @pytest.mark.slow
 def test_on_noise_no_agent_beats_the_baselines(world: World, tmp_path: Path) -> None:
-    data = csv_of(pure_noise(900, seed=11), tmp_path)
+    data = csv_of(pure_noise(520, seed=11), tmp_path)
 
     document = world.hyperion(
-        *("run", "td3", "--data", data, "--trials", "2", "--workers", "1", "--name", "e"),
+        *("run", "sac", "--data", data, "--trials", "2", "--workers", "1", "--name", "e"),
         TRADING_EPISODES="1",
     )
 

@@ -127,14 +127,18 @@ class AgentEvaluation:
         self._trainings = [self._begin(seed, packed) for seed, packed in pairs]
 
     def _advance(self, mark: int) -> bool:
-        """Train every seed up to a mark, in turns; False if time was up before."""
-        while any(training.steps_done < mark for training in self._trainings):
+        """Train every seed up to a mark, in turns; False if time was up before.
+
+        Time is looked at when all of them are equally far, so that it ends none before another.
+        """
+        while (least := min(training.steps_done for training in self._trainings)) < mark:
+            if self._end is not None and time.monotonic() >= self._end:
+                return False
+            goal = min(mark, least + SLICE)
             for training in self._trainings:
-                if self._end is not None and time.monotonic() >= self._end:
-                    return False
                 before = training.steps_done
-                if before < mark:
-                    training.advance(min(mark, before + SLICE))
+                if before < goal:
+                    training.advance(goal)
                     self._walked += training.steps_done - before
                     self._save()
         return True
@@ -203,7 +207,8 @@ class AgentEvaluation:
         steps: those done by each seed, of those planned.
         """
         done = min((training.steps_done for training in self._trainings), default=0)
-        found: dict[str, Any] = {"steps": [done, self._terms.steps]}
+        # Accounts trade side by side, so the last round may go a few steps beyond the budget.
+        found: dict[str, Any] = {"steps": [min(done, self._terms.steps), self._terms.steps]}
         if self.seed_scores:
             found["seeds"] = self.seed_scores
         if self.episodes:

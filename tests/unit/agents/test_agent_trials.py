@@ -130,7 +130,7 @@ class Clock:
 def test_a_trial_whose_time_is_up_has_the_score_of_the_steps_that_it_got(
     stages: Stages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "time", Clock(14))
+    monkeypatch.setattr(protocol, "time", Clock(5))
     trial = evaluation(stages, seconds_left=50.0)
 
     scores = list(trial.scores())
@@ -138,12 +138,13 @@ def test_a_trial_whose_time_is_up_has_the_score_of_the_steps_that_it_got(
     done, planned = trial.metrics["steps"]
     assert len(scores) == 3
     assert 40 <= done < planned == 400
+    assert {training.steps_done for training in trial._trainings} == {done}
 
 
 def test_a_trial_without_time_for_its_first_report_has_no_score(
     stages: Stages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "time", Clock(3))
+    monkeypatch.setattr(protocol, "time", Clock(2))
 
     with pytest.raises(OutOfTime, match="before the first report"):
         list(evaluation(stages, seconds_left=50.0).scores())

@@ -124,6 +124,7 @@ def test_an_agent_that_passes_every_test_leads_and_the_numbers_say_why() -> None
     [
         (experiment(selection=0.2), "buy_and_hold has sharpe_ratio 0.3 in selection, td3 0.2"),
         (experiment(dsr_null=0.94), "may be the luck of 5 trials"),
+        (experiment(dsr_null=0.94, trials=1), "may be the luck of 1 trial ("),
         (experiment(dsr_null=None), "not defined"),
         (experiment(of_all={**TESTED, "dsr_null": 0.7, "trials": 15}), "the luck of 15 trials"),
         (experiment(held_out=0.1), "on the test period buy_and_hold has sharpe_ratio 0.2"),

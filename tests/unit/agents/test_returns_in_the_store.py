@@ -14,7 +14,7 @@ from engines.run.trial import Listener, StudyHandle, run_model_trial
 from engines.study import returns
 from engines.study.claims import Job
 from engines.study.experiments import create_or_extend
-from engines.study.location import Location
+from engines.study.location import Location, locate
 from engines.study.storage import HyperionStorage
 from tests.unit.building import (
     add_worker,
@@ -27,9 +27,11 @@ from tests.unit.building import (
 )
 
 
-@pytest.fixture
-def location(tmp_path: Path) -> Location:
-    return new_store(tmp_path / "studies.db")
+@pytest.fixture(params=["file", "server"])
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
+    if request.param == "file":
+        return new_store(tmp_path / "studies.db")
+    return locate(request.getfixturevalue("postgres_store_url"))
 
 
 @pytest.fixture
