@@ -8,9 +8,10 @@ Sources of the sets (facts only): `TD`, the tuned defaults of Holzmüller, Grins
 Steinwart, "Better by default" (NeurIPS 2024, arXiv 2407.04491), as in pytabkit; `TabRepo`,
 portfolios learned from many data sets by Salinas and Erickson (AutoML 2024, arXiv 2311.02971),
 as in AutoGluon 1.2 to 1.6, by the names that configurations have there; FLAML's zero-shot
-portfolio (Wang et al., arXiv 2202.09927). Learning rates under 0.02 are raised,
-since a portfolio is there for the first seconds of a search, and l1 penalties of regressions are
-left out, since they were in units of the raw target.
+portfolio (Wang et al., arXiv 2202.09927). Learning rates under 0.03 are raised to it, and not
+searched either: rounds grow as rates fall, and within any time other parameters gain more than
+several times the rounds. l1 penalties of regressions are left out, since they were in units of the
+raw target.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from engines.models.spec import Cost, Form, ModelSpec
 from engines.search.space import Choice, Float, Int, Parameter, Space
 
 _LIGHTGBM: dict[str, Parameter] = {
-    "learning_rate": Float(0.01, 0.3, log=True),
+    "learning_rate": Float(0.03, 0.3, log=True),
     "num_leaves": Int(2, 256, log=True),
     "min_data_in_leaf": Int(1, 100, log=True, at_most="train_rows"),
     "bagging_fraction": Float(0.4, 1.0),
@@ -55,7 +56,7 @@ def _lightgbm(
 
 
 _XGBOOST: dict[str, Parameter] = {
-    "learning_rate": Float(0.01, 0.3, log=True),
+    "learning_rate": Float(0.03, 0.3, log=True),
     "max_depth": Int(2, 12),
     "min_child_weight": Float(1e-3, 64.0, log=True),
     "subsample": Float(0.4, 1.0),
@@ -89,7 +90,7 @@ def _xgboost(
 
 
 _CATBOOST: dict[str, Parameter] = {
-    "learning_rate": Float(0.02, 0.3, log=True),
+    "learning_rate": Float(0.03, 0.3, log=True),
     "depth": Int(3, 9),
     "l2_leaf_reg": Float(1e-4, 30.0, log=True),
     "random_strength": Float(1e-3, 10.0, log=True),
@@ -159,9 +160,9 @@ MODELS = (
                     # TabRepo, XGBoost_r89.
                     _xgboost(0.088, 5, 0.63, 1.0, columns=0.66),
                     # TabRepo, XGBoost_r33.
-                    _xgboost(0.02, 10, 0.60, 1.0, columns=0.69),
+                    _xgboost(0.03, 10, 0.60, 1.0, columns=0.69),
                 ),
-                weights=(1.0, 9.0),
+                weights=(1.0, 6.0),
                 cost=Cost(0.2, rows=0.5, columns=0.7),
                 seed_argument="seed",
                 columns="raw",
@@ -193,9 +194,9 @@ MODELS = (
                     # AutoGluon's `LightGBMXT`: random thresholds, for another kind of error.
                     _lightgbm(0.1, 31, 5, 0.8, 0.8, extra=True),
                     # FLAML's second portfolio entry.
-                    _lightgbm(0.022, 42, 12, 1.0, 0.74, l1=3.6e-3, l2=12.0),
+                    _lightgbm(0.03, 42, 12, 1.0, 0.74, l1=3.6e-3, l2=12.0),
                 ),
-                weights=(1.3, 2.0, 5.0, 5.0, 7.0),
+                weights=(1.3, 2.0, 5.0, 5.0, 5.0),
                 cost=Cost(0.1, rows=0.6, columns=0.6),
                 seed_argument="seed",
                 columns="raw",
@@ -214,9 +215,9 @@ MODELS = (
                     # TD, classification.
                     _lightgbm(0.04, 50, 40, 0.75, 1.0),
                     # TabRepo, LightGBM_r33.
-                    _lightgbm(0.02, 68, 1, 0.96, 0.62, l1=0.16, l2=0.69),
+                    _lightgbm(0.03, 68, 1, 0.96, 0.62, l1=0.16, l2=0.69),
                 ),
-                weights=(1.0, 3.0, 4.0, 6.0),
+                weights=(1.0, 3.0, 4.0, 4.0),
                 cost=Cost(0.1, rows=0.6, columns=0.8),
                 seed_argument="seed",
                 columns="raw",
