@@ -184,6 +184,8 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add(
         "--device", metavar="NAME", help="where networks train: cpu or cuda (a GPU if there is one)"
     )
+    add("--warm-start", metavar="STUDY",
+        help="try the best parameters of an earlier study, or experiment, early")  # fmt: skip
     add("--space", metavar="FILE.toml", help="narrow what is searched; see `check`")
     add("--detach", action="store_true", help="start it and return")
     agents = parser.add_argument_group("trading agents", "costs as in `backtest`")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from engines.models.spacefile import SpaceFile
 from engines.models.spec import TASKS, Facts, Form, ModelSpec, is_installed
 from engines.run import objective
 from engines.run.capacity import default_workers, free_memory_mib
+from engines.run.warm import Sets, best_sets
 from engines.search.pruner import PRUNERS
 from engines.search.sampler import require_sampler
 from engines.study.experiments import (
@@ -49,6 +50,7 @@ class Request:
     finished trials a study. pruner: without a word, racing for declared models and none for
     objectives. tell: called with a line about what takes memory or time before it begins. costs,
     episodes: of agents, see `engines.data.terms`. own_metric: in the place of `metric`.
+    warm_start: a study or experiment of the same store whose best parameters are tried early.
     """
 
     selectors: tuple[str, ...]
@@ -78,6 +80,7 @@ class Request:
     space: str | None = None
     tell: Callable[[str], None] | None = None
     own_metric: OwnMetric | None = None
+    warm_start: str | None = None
 
 
 def create(
@@ -93,6 +96,8 @@ def create(
     StoreUnavailable, with nothing written.
     """
     plan = _plan(request, dataset, split)
+    if request.warm_start is not None:
+        plan = _warmed(plan, best_sets(location, request.warm_start, request.tell))
     storage = open_storage(location)
     try:
         return create_or_extend(storage, plan)
@@ -118,6 +123,23 @@ def _plan(request: Request, dataset: Dataset | None, split: Split | None = None)
             "Which data? Name a file or a bundled set with --data; see `hyperion-tui data list`."
         )
     return _data_plan(request, specs, dataset, split)
+
+
+def _warmed(plan: ExperimentPlan, sets: Sets) -> ExperimentPlan:
+    """The plan with sets of parameters behind the first trial of each study that takes any."""
+    return replace(plan, studies=tuple(_with_sets(s, sets.get(s.model, ())) for s in plan.studies))
+
+
+def _with_sets(study: StudyPlan, sets: Sequence[dict[str, Any]]) -> StudyPlan:
+    # What searches by itself asks what it likes.
+    if study.plan is None or study.space is None or "sequential" in study.plan:
+        return study
+    first, *others = study.plan["portfolio"]
+    weigh = dict(zip(map(str, (first, *others)), study.plan["weights"], strict=True))
+    clipped = [study.space.clip(params) for params in sets]
+    portfolio = list({str(params): params for params in (first, *clipped, *others)}.values())
+    weights = [weigh.get(str(params), 1.0) for params in portfolio]
+    return replace(study, plan={**study.plan, "portfolio": portfolio, "weights": weights})
 
 
 def _check_words(request: Request) -> None:

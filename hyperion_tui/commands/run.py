@@ -65,6 +65,7 @@ def run(arguments: argparse.Namespace, location: Location) -> int:
         costs={name: getattr(arguments, name) for name in COSTS},
         episodes=options.from_environment("TRADING_EPISODES", options.EPISODES),
         space=arguments.space,
+        warm_start=arguments.warm_start,
         tell=talk,
     )
     for notice in adoption.notices(location):
