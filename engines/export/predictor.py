@@ -7,7 +7,6 @@ import json
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from engines.export.preparation import Preparation
 from engines.export.rows import NewRows, as_column, read_new, read_rows, table_of
 from engines.models.fit import FittedModel
 from engines.models.prepare import TargetScale
+from engines.study.versions import installed
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -296,20 +296,14 @@ def versions_of(formats: set[str]) -> dict[str, str]:
     """What a predictor with models of these formats depends on, as it is installed here."""
     names = ["hyperion-tui", "numpy", "scikit-learn"]
     names += [name for kind in sorted(formats) for name in _PACKAGES[kind]]
-    found = {"python": ".".join(platform.python_version_tuple()[:2])}
-    for name in names:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    return {"python": _python_version(), **installed(names)}
 
 
 def differences(before: Mapping[str, str]) -> list[str]:
     """One line for each package whose version here is not the one that it was made with."""
     found = []
     for name, version in before.items():
-        now = ".".join(platform.python_version_tuple()[:2]) if name == "python" else _version(name)
+        now = _python_version() if name == "python" else installed([name]).get(name)
         if now != version:
             found.append(
                 f"made with {name} {version}, here is {now or 'none'}: predictions may differ"
@@ -317,8 +311,5 @@ def differences(before: Mapping[str, str]) -> list[str]:
     return found
 
 
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
+def _python_version() -> str:
+    return ".".join(platform.python_version_tuple()[:2])

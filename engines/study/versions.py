@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 
 LIBRARIES = (
@@ -14,8 +14,13 @@ LIBRARIES = (
 
 def library_versions() -> dict[str, str]:
     """What is installed now, by name; what is not is left out."""
+    return installed(LIBRARIES)
+
+
+def installed(names: Iterable[str]) -> dict[str, str]:
+    """The versions of packages, by name; what is not installed is left out."""
     found: dict[str, str] = {}
-    for name in LIBRARIES:
+    for name in names:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
