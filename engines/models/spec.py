@@ -175,6 +175,8 @@ class ModelSpec:
 
     def reason_unfit(self, task: str, facts: Facts) -> str | None:
         """Why the model can't be used for a task on some data, or None if it can."""
+        if not self.does(task) and list(self.forms) == ["trading"]:
+            return f"trades bars, in an experiment of its own: hyperion-tui run {self.family}"
         if not self.does(task):
             return f"does no {task}"
         return self.form(task).refusal(facts)

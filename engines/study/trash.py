@@ -32,9 +32,9 @@ IN_TRASH = (
 
 OF_A_TRIAL = (
     *("trial_params", "trial_values", "trial_intermediate_values", "trial_heartbeats"),
-    *("trial_user_attributes", "trial_system_attributes"),
+    *("trial_user_attributes", "trial_system_attributes", "hx_returns"),
 )
-"""Tables of Optuna's that belong to a trial."""
+"""Tables of what belongs to a trial."""
 
 OF_A_STUDY = (
     *("hx_trial", "hx_study", "trials", "study_directions"),
@@ -42,7 +42,9 @@ OF_A_STUDY = (
 )
 """Tables with the id of a study, in an order in which they can be emptied."""
 
-_OF_AN_EXPERIMENT = ("hx_event", "hx_worker", "hx_runner", "hx_baseline", "hx_ensemble")
+_OF_AN_EXPERIMENT = (
+    *("hx_event", "hx_worker", "hx_runner", "hx_baseline", "hx_ensemble", "hx_returns"),
+)
 
 AT_REST = (*FINAL, "paused")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -41,7 +42,7 @@ def saves(world: World) -> list[Path]:
     return list((world.location.side / "checkpoints").rglob("training-*.pickle"))
 
 
-def shown(world: World, *words: str) -> str:
+def shown(world: World, *words: str, **env: str) -> str:
     """What a command prints for people."""
     done = subprocess.run(
         [sys.executable, "-P", "-m", "hyperion_tui", *words, "--store", str(world.store)],
@@ -50,6 +51,7 @@ def shown(world: World, *words: str) -> str:
         timeout=120,
         check=True,
         cwd=world.store.parent,
+        env={**os.environ, **env},
     )
     return done.stdout + done.stderr
 
@@ -59,11 +61,12 @@ def test_agents_and_baselines_end_in_one_table_and_the_best_policy_trades_again(
 ) -> None:
     data = csv_of(ornstein_uhlenbeck(520, seed=3), tmp_path)
 
-    document = world.hyperion(
-        *("run", "td3", "--data", data, "--trials", "1", "--workers", "1", "--name", "e"),
-        TRADING_EPISODES="1",
-    )
+    words = ("run", "td3", "--data", data, "--trials", "1", "--workers", "1", "--name", "e")
+    table = shown(world, *words, TRADING_EPISODES="1")
 
+    for word in ("td3", "sharpe_ratio", "DSR", "drawdown", "trades", "No agent beats", "flat"):
+        assert word in table
+    document = world.hyperion("show", "e")
     assert document["task"] == "trading"
     assert document["metric"] == "sharpe_ratio"
     assert document["split"]["embargo_rows"] > 60
@@ -75,9 +78,6 @@ def test_agents_and_baselines_end_in_one_table_and_the_best_policy_trades_again(
     assert len(study["evidence"]["trading"]["held_out_seeds"]) == 3
     names = [baseline["name"] for baseline in document["baselines"]]
     assert names == ["flat", "buy_and_hold", "random", "sign_flipped"]
-    table = shown(world, "show", "e")
-    for word in ("td3", "sharpe_ratio", "DSR", "drawdown", "trades", "No agent beats", "flat"):
-        assert word in table
     assert "DSR" in shown(world, "compare", "e")
     again = world.hyperion("backtest", "e/td3", "--data", data)
     assert again["metrics"]["num_trades"] > 0

@@ -63,7 +63,10 @@ def test_policies_that_were_not_kept_are_trained_again_to_the_same_scores(tmp_pa
         ({"target": "close"}, "--target is not for agents"),
         ({"metric": "r2"}, "--metric r2 can't score trading"),
         ({"selectors": ("ridge", "sac"), "task": "trading"}, "ridge can't be used here"),
-        ({"selectors": ("ridge", "sac"), "data": "diabetes"}, "sac can't be used here"),
+        (
+            {"selectors": ("ridge", "sac"), "data": "diabetes"},
+            "sac can't be used here: trades bars, in an experiment of its own",
+        ),
         ({"selectors": ("sac",), "data": "diabetes"}, "no column open, high, low, close"),
         ({"selectors": ("sac",)}, "Agents trade bars: name a CSV"),
     ],
