@@ -3,7 +3,7 @@
 Three questions, each a ratio of processor time on one thread, of the same parameters and rows:
 
   binned   a trial on rows that an earlier trial has binned / the same trial with a fold of its own
-  followed our rounds, with a deadline, a loss and a report every ten / the library's own loop of
+  followed our rounds, with a deadline, a loss and predictions kept / the library's own loop of
            as many rounds with its early stopping
   bagged   held-out error of five early-stopped fold models, averaged / of the library's estimator
            as it comes out of the box, fitted on all five folds' rows; and how long both take
@@ -49,8 +49,8 @@ def fold(X: Any, y: Any, number: int) -> FoldView:
 
 
 def watch() -> Watch:
-    """As in a trial: time is limited, and a pruner listens."""
-    return Watch(time.monotonic() + 3600.0, listen=lambda round_, predicted: None)
+    """As in a trial: time is limited, and what other folds may ask for is kept."""
+    return Watch(time.monotonic() + 3600.0, keeps=True)
 
 
 def processor_s(work: Callable[[], Any]) -> tuple[float, Any]:

@@ -51,8 +51,8 @@ ROWS_SHARE = 0.05
 of, the cheapest ones: whoever asked for all models wants to see a score for each."""
 
 NEW_KIND = 3.0
-"""What a first trial is worth beside a second one. With 1 here, 3 of 24 runs of 6 s on small sets
-tried three models only, because the leader took the rest of the time."""
+"""What a first trial is worth beside a second one: with less, the leader may take all of a short
+time before the others were tried."""
 
 MOST_PACE = 4.0
 """More than this is no slow machine but a law that is wrong for these data."""

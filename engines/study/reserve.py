@@ -17,7 +17,7 @@ from typing import Any
 from engines.study.plain import Connection
 
 STUDY_S = 0.035
-"""For one study of few rows, whatever its model: 0.02 to 0.06 on one core, with its claim."""
+"""For one study of few rows, whatever its model, with its claim."""
 
 ROW_S = 2e-6
 RANKED_ROW_S = 5e-5
@@ -26,13 +26,11 @@ RANKED_ROW_S = 5e-5
 RANKED = ("roc_auc",)
 
 LOADED = 0.05
-"""Loading the fold models of a trial and predicting with them, as a part of what it took: 0.02 to
-0.05 for the dear ones."""
+"""Loading the fold models of a trial and predicting with them, as a part of what it took."""
 
 ENSEMBLE_S, ENSEMBLE_ROW_S = 0.35, 3e-5
 MEMBERS = 4
-"""The best trials of so many studies stand for the members, of which 5 to 15 were counted: most
-of them are cheaper."""
+"""The best trials of so many studies stand for all members, most of which are cheaper."""
 
 WINDOWS, HOLDOUT = 2.0, 1.25
 """The search part, which a study of ordered rows learns from when it is settled, in lengths of the

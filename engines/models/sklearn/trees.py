@@ -34,7 +34,7 @@ FEWEST, STEP = 20, 10
 SETTLED = 0.02
 """Growing ends when more trees would lower the mean squared error by at most this part of it.
 
-The models of five folds are averaged, which divides what is left by five again: 0.2 % of the RMSE.
+Several such models are averaged, which divides what is left again.
 """
 
 PLAIN = 100
@@ -53,8 +53,8 @@ _LARGEST = 3e38
 def least_leaf(rows: int) -> int:
     """The fewest rows of a leaf that are worth their memory.
 
-    A full tree of 40,000 rows takes 4 to 6 MB. Within `MOST_BYTES`, leaves of two rows and twice
-    the trees gave a lower error there, while fewer rows a tree gave a higher one: by 2 to 30 %.
+    Within `MOST_BYTES` few full trees of many rows find room. Leaves of two rows and twice the
+    trees lower the error then, while trees of fewer rows raise it.
     """
     return math.ceil(rows / ROWS_A_LEAF)
 

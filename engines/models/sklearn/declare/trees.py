@@ -30,7 +30,11 @@ _FOREST: dict[str, Parameter] = {
     "max_features": Float(0.05, 1.0),
     "min_samples_leaf": _LEAF,
 }
-_RANDOM_FOREST: dict[str, Parameter] = {**_FOREST, "max_samples": Float(0.3, 1.0)}
+_RANDOM_FOREST: dict[str, Parameter] = {
+    **_FOREST,
+    "bootstrap": Choice((True, False)),
+    "max_samples": Float(0.3, 1.0, when={"bootstrap": (True,)}),
+}
 _EXTRA_TREES: dict[str, Parameter] = {**_FOREST, "bootstrap": Choice((False, True))}
 
 
@@ -41,8 +45,14 @@ def _forests(sets: tuple[tuple[float, int], ...], **more: Any) -> list[dict[str,
 # (max_features, min_samples_leaf) from AutoGluon's portfolio of 2023, which was learned from
 # TabRepo (Salinas and Erickson 2023, arXiv 2311.02971), and scikit-learn's own defaults, which
 # stand last because they cost most. A leaf of one row is best without noise, for shares it is not.
-_RF_SETS = _forests(((0.75, 1), (0.75, 5), (0.33, 1), (1.0, 1)), max_samples=1.0)
-_RF_CLASS_SETS = _forests(((0.75, 2), (0.33, 5), (0.33, 1), (1.0, 1)), max_samples=1.0)
+# Trees of all rows, which differ by their columns alone, are another kind of forest.
+_DRAWN: dict[str, Any] = {"bootstrap": True, "max_samples": 1.0}
+_RF_SETS = [
+    *_forests(((0.75, 1),), **_DRAWN),
+    *_forests(((0.4, 1),), bootstrap=False),
+    *_forests(((0.75, 5), (0.33, 1), (1.0, 1)), **_DRAWN),
+]
+_RF_CLASS_SETS = _forests(((0.75, 2), (0.33, 5), (0.33, 1), (1.0, 1)), **_DRAWN)
 _XT_SETS = _forests(((0.75, 1), (1.0, 4), (0.75, 2), (0.33, 1), (1.0, 1)), bootstrap=False)
 
 
@@ -57,12 +67,11 @@ def _forest(
     cost: Cost,
     most_rows: int,
     prior: float,
-    fixed: dict[str, Any] | None = None,
 ) -> Form:
     return Form(
         build=f"{_TREES}:{build}",
         seed_argument="random_state",
-        fixed={"n_estimators": 250, "n_jobs": 1, **(fixed or {})},
+        fixed={"n_estimators": 250, "n_jobs": 1},
         space=Space(space),
         defaults=sets[0],
         portfolio=tuple(sets[1:]),
@@ -87,7 +96,6 @@ _FORESTS = (
                 Cost(0.31, 0.95, 0.7),
                 50_000,
                 0.6,
-                {"bootstrap": True},
             ),
             "classification": _forest(
                 "RandomForestClassifier",
@@ -96,7 +104,6 @@ _FORESTS = (
                 Cost(0.23, 0.95, 0.7),
                 50_000,
                 0.6,
-                {"bootstrap": True},
             ),
         },
     ),
