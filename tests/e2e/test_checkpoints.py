@@ -24,7 +24,7 @@ def objective(trial):
     for epoch in range(first, 40):
         with open("epochs.txt", "a") as file:
             file.write(f"{trial.number} {epoch} {x!r}\\n")
-        time.sleep(0.05)
+        time.sleep(1.0 if Path("slowly").exists() else 0.02)
         state.write_text(str(epoch))
         checkpoint.saved(epoch)
         trial.report(x + epoch, epoch)
@@ -47,12 +47,15 @@ def test_a_pause_interrupts_at_a_report_and_no_epoch_runs_twice(
             lambda epochs=epochs: log.exists() and len(log.read_text().splitlines()) >= epochs,
             f"{epochs} epochs",
         )
+        # However long the command takes to start: the trial must not end before it.
+        (tmp_path / "slowly").touch()
         ordered = time.monotonic()
         world.hyperion("pause", "e")
         wait_until(lambda: world.state("e") == "paused", "the pause")
         assert (
             time.monotonic() - ordered < 30.0
-        )  # a whole trial takes 2 s, and so may a slow machine
+        )  # an epoch takes a second, and so may a slow machine
+        (tmp_path / "slowly").unlink()
         states = [state for (state,) in world.ask("SELECT state FROM trials")]
         assert states.count("WAITING") == 1
         world.hyperion("resume", "e")
