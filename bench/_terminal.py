@@ -40,7 +40,7 @@ class Terminal:
     """A child process and the terminal it believes to have.
 
     first_byte_s, first_text_s, last_byte_s: seconds since just before the fork, or None.
-    received: bytes so far.
+    received: bytes so far. recorded: the bytes themselves, if they are to be kept.
     """
 
     def __init__(
@@ -50,8 +50,11 @@ class Terminal:
         *,
         columns: int = 120,
         lines: int = 40,
+        record: bool = False,
     ) -> None:
         self.received = 0
+        self.recorded = bytearray()
+        self._record = record
         self.first_byte_s: float | None = None
         self.first_text_s: float | None = None
         self.last_byte_s: float | None = None
@@ -81,6 +84,8 @@ class Terminal:
     def _note(self, chunk: bytes) -> None:
         self.last_byte_s = self._now()
         self.received += len(chunk)
+        if self._record:
+            self.recorded += chunk
         if self.first_byte_s is None:
             self.first_byte_s = self.last_byte_s
         # A question may be cut in two by the reads: the tail is looked at again.
@@ -95,6 +100,34 @@ class Terminal:
             self.first_text_s = self.last_byte_s
         escape = window.rfind(b"\x1b", max(end, len(window) - 16))
         self._rest = window[escape:] if escape >= 0 else b""
+
+    def age_s(self) -> float:
+        """Seconds since it was started."""
+        return self._now()
+
+    def send(self, keys: str) -> None:
+        """Press keys."""
+        os.write(self._side, keys.encode())
+
+    def take(self) -> bytes:
+        """What was recorded since the last call."""
+        taken = bytes(self.recorded)
+        self.recorded.clear()
+        return taken
+
+    def answer_s(self, keys: str, part: bytes, limit_s: float = 5.0) -> float | None:
+        """Seconds from keys to the end of the picture that has `part` in it; None if none comes.
+
+        A picture is what stands between the two marks of synchronised output. Recording must be on.
+        """
+        self.take()
+        began = time.perf_counter()
+        self.send(keys)
+        while (left := began + limit_s - time.perf_counter()) > 0 and self.read(left) is not None:
+            found = self.recorded.find(part)
+            if found >= 0 and self.recorded.find(b"\x1b[?2026l", found) >= 0:
+                return time.perf_counter() - began
+        return None
 
     def settle(self, silence_s: float, limit_s: float) -> float | None:
         """Read until it is silent; the time of the last byte, None if it never was or ended."""
@@ -124,9 +157,16 @@ class Terminal:
 
     def peak_memory_mib(self) -> float | None:
         """The largest resident size that the process has had since it was executed."""
+        return self._status_mib("VmHWM:")
+
+    def memory_mib(self) -> float | None:
+        """The resident size now."""
+        return self._status_mib("VmRSS:")
+
+    def _status_mib(self, field: str) -> float | None:
         with contextlib.suppress(OSError):
             for line in Path(f"/proc/{self.pid}/status").read_text(encoding="ascii").splitlines():
-                if line.startswith("VmHWM:"):
+                if line.startswith(field):
                     return int(line.split()[1]) / 1024
         return None
 

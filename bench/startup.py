@@ -47,6 +47,8 @@ SILENCE_S = 0.5
 LIMIT_S = 60.0
 LARGE = 100_000
 HELLO = "hello Textual"
+KEPT = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
+"""Variables that a program is given; PYTHONPATH says which working tree is measured."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,7 @@ def program() -> list[str]:
 
 def environment(home: Path, store: Path | None) -> dict[str, str]:
     """A plain terminal and a home of its own; nothing of the person who runs this."""
-    kept = {
-        k: os.environ[k] for k in ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH") if k in os.environ
-    }
+    kept = {k: os.environ[k] for k in KEPT if k in os.environ}
     return {
         "LANG": "C.UTF-8",
         **kept,

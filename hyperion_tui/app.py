@@ -13,9 +13,11 @@ from typing import Any, TypeVar
 
 from rich.text import Text
 from textual import events
+from textual._compositor import CompositorUpdate
 from textual.app import App
 from textual.binding import Binding
 from textual.filter import Monochrome, NoColor
+from textual.screen import Screen
 
 from engines.study.location import Location
 from engines.study.records import Experiment
@@ -30,6 +32,7 @@ from hyperion_tui.screens.confirm import Confirm, ErrorDialog
 from hyperion_tui.screens.help import HelpScreen
 from hyperion_tui.screens.main import MainScreen
 from hyperion_tui.screens.palette import Palette
+from hyperion_tui.wire import Wire
 
 T = TypeVar("T")
 
@@ -52,6 +55,7 @@ class HyperionApp(App[None]):
         *actions.bindings("app"),
         Binding("ctrl+c", "interrupt", show=False, priority=True),
         Binding("ctrl+z", "suspend_process", show=False, priority=True),
+        Binding("ctrl+l", "paint_again", show=False, priority=True),
     ]
 
     def __init__(
@@ -65,6 +69,8 @@ class HyperionApp(App[None]):
         self.snapshot = Snapshot()
         self._tick_s = SLOW_TICK_S if slow else TICK_S
         self.keyboard = Keyboard(self, self._hand_on)
+        self._wire = Wire()
+        self._painted: Screen[Any] | None = None
         self._interrupted_at = float("-inf")
         self._adopted = False
         self._wanted_name: str | None = None
@@ -90,6 +96,7 @@ class HyperionApp(App[None]):
 
     async def on_mount(self) -> None:
         self._obey_signals()
+        self.app_resume_signal.subscribe(self, lambda _: self._wire.forget())
         self.set_keymap(dict(self.settings.keys))
         await self.push_screen(MainScreen(self.location.shown))
         self.set_interval(self._tick_s, self._tick)
@@ -128,6 +135,22 @@ class HyperionApp(App[None]):
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(LEAVE_S)
         self.exit(return_code=128 + number)
+
+    # -- the terminal --------------------------------------------------------------------------
+
+    def _display(self, screen: Screen[Any], renderable: Any) -> None:
+        """Send what differs; another screen is painted as a whole."""
+        if screen is not self._painted:
+            self._painted = screen
+            self._wire.forget()
+        if isinstance(renderable, CompositorUpdate):
+            renderable = self._wire.thrifty(renderable)
+        super()._display(screen, renderable)
+
+    def action_paint_again(self) -> None:
+        """Paint everything, whatever the terminal shows."""
+        self._wire.forget()
+        self.screen.refresh()
 
     # -- the feed ------------------------------------------------------------------------------
 
