@@ -57,11 +57,10 @@ LEARNING = {
 """Agents, and the steps after which they are examined."""
 
 RACES = {
-    "rainbow_dqn": {"ours": 512, "plain": 500, "most": 10_000, "num_atoms": 1, "batch_size": 64},
+    "rainbow_dqn": {"ours": 512, "plain": 500, "most": 10_000},
     "td3": {"ours": 512, "plain": 500, "most": 4_000},
 }
-"""Agents, steps between two examinations, the steps after which the race is given up, and what is
-unlike the defaults: values alone, which is what a plain DQN learns."""
+"""Agents, steps between two examinations, and the steps after which the race is given up."""
 
 PLAIN = {
     "dqn": {
