@@ -14,32 +14,23 @@
             classes of this program without our replay, 20,000 steps, nets of 64 x 64.
 
 An agent sees the signal, the last return, four columns of noise, its position and its drawdown.
-Defaults were chosen on other paths (seeds from 500 on). One JSON a cell, and a cell that is there
-is not measured again unless its settings or the code have changed: bench/_cells.py.
-
-A part of `agents.py`; alone: python bench/_agents_ou.py [PART...] [--fresh] [--json FILE]
+Defaults were chosen on other paths (seeds from 500 on).
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import sys
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from importlib import metadata
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-import _cells
 import _common
 import numpy as np
+import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
+from engines.models.rl_agents.declare import MODELS
 from simulator.bars import Bars
 from simulator.costs import Costs
 from simulator.market import Market, Reward, build_market
@@ -50,11 +41,10 @@ from simulator.synthetic import ornstein_uhlenbeck
 Row = tuple[str, str, str, bool | None]
 """What, its bar, what was measured, and whether it holds (None: no bar)."""
 
-ROOT = Path(__file__).resolve().parents[1]
+Cell = Mapping[str, Any]
+
 COST = 0.001
 TRAIN_BARS, TEST_BARS = 5_000, 5_100
-SEEDS = (0, 1, 2)
-PARTS = ("learning", "race", "pendulum")
 GOAL = 0.9
 LEARNING = {
     "td3": (1_000, 3_000),
@@ -67,11 +57,10 @@ LEARNING = {
 """Agents, and the steps after which they are examined."""
 
 RACES = {
-    "rainbow_dqn": {"ours": 512, "plain": 500, "most": 10_000, "num_atoms": 1, "batch_size": 64},
+    "rainbow_dqn": {"ours": 512, "plain": 500, "most": 10_000},
     "td3": {"ours": 512, "plain": 500, "most": 4_000},
 }
-"""Agents, steps between two examinations, the steps after which the race is given up, and what is
-unlike the defaults: values alone, which is what a plain DQN learns."""
+"""Agents, steps between two examinations, and the steps after which the race is given up."""
 
 PLAIN = {
     "dqn": {
@@ -123,20 +112,18 @@ def fractions(positions: Any, market: Market) -> dict[str, float]:
 
 def declared(agent: str) -> dict[str, Any]:
     """The defaults of an agent of the program."""
-    from engines.models.rl_agents.declare import MODELS
-
     form = {spec.name: spec.forms["trading"] for spec in MODELS}[agent]
     return {**form.defaults, **form.fixed}
 
 
 class Ours:
-    """The program's own training, with what is declared."""
+    """The program's own training."""
 
-    def __init__(self, agent: str, market: Market, seed: int, steps: int, **other: Any) -> None:
+    def __init__(self, cell: Cell, market: Market, steps: int) -> None:
         from engines.models.rl_agents.training import AgentTraining
 
-        params = declared(agent) | other
-        self._training = AgentTraining(agent, params, market, seed, steps=steps)
+        agent, seed = cell["agent"], cell["seed"]
+        self._training = AgentTraining(agent, cell["params"], market, seed, steps=steps)
 
     def advance(self, steps: int) -> None:
         self._training.advance(steps)
@@ -215,38 +202,36 @@ class Plain:
 # -- cells -----------------------------------------------------------------------------------
 
 
-def learning(cell: Any, _: Path) -> dict[str, Any]:
+def learning(cell: Cell) -> list[dict[str, Any]]:
     """Fractions after each number of steps, and processor seconds of the training until then."""
     seed, stops = cell["seed"], cell["steps"]
     test = market_of(1_000 + seed, TEST_BARS)
     if cell["agent"] == "random":
         asked = np.random.default_rng(seed).uniform(-1.0, 1.0, len(test.bars))
-        return {"curve": [fractions(asked, test)]}
+        return [fractions(asked, test)]
     if cell["agent"] == "coin":
         from simulator.baselines import BASELINES
 
-        return {"curve": [fractions(BASELINES["random"](len(test.bars), seed=seed), test)]}
+        return [fractions(BASELINES["random"](len(test.bars), seed=seed), test)]
     train = market_of(seed, TRAIN_BARS)
     if cell["agent"] == "dqn":
         agent: Any = Plain("dqn", train, seed, stops[-1], wrapped=False)
     else:
-        agent = Ours(cell["agent"], train, seed, stops[-1])
+        agent = Ours(cell, train, stops[-1])
     curve, spent = [], 0.0
     for stop in stops:
         spent += processor_s(lambda stop=stop: agent.advance(stop))
         curve.append({"steps": stop, "cpu_s": spent, **fractions(agent.positions(test), test)})
-    return {"curve": curve}
+    return curve
 
 
-def race(cell: Any, _: Path) -> dict[str, Any]:
+def race(cell: Cell) -> dict[str, Any]:
     """Steps and processor seconds until the goal, by the program and by the plain loop."""
     seed, most = cell["seed"], cell["most"]
     exam, train = market_of(2_000 + seed, TEST_BARS), market_of(seed, TRAIN_BARS)
-    name = cell["agent"]
-    plain = "dqn" if name == "rainbow_dqn" else name
-    other = {key: cell[key] for key in ("num_atoms", "batch_size") if key in cell}
+    plain = "dqn" if cell["agent"] == "rainbow_dqn" else cell["agent"]
     runners = {
-        "ours": Ours(name, train, seed, most, **other),
+        "ours": Ours(cell, train, most),
         "plain": Plain(plain, train, seed, most, wrapped=True),
     }
     found = {}
@@ -260,7 +245,7 @@ def race(cell: Any, _: Path) -> dict[str, Any]:
     return {**found, "ratio": found["ours"]["cpu_s"] / found["plain"]["cpu_s"]}
 
 
-def pendulum(cell: Any, _: Path) -> dict[str, Any]:
+def pendulum(cell: Cell) -> dict[str, Any]:
     """Mean and deviation of the return of 20 episodes without exploration."""
     from stable_baselines3.common.env_util import make_vec_env
     from stable_baselines3.common.noise import NormalActionNoise
@@ -284,24 +269,38 @@ def pendulum(cell: Any, _: Path) -> dict[str, Any]:
     return {"mean": float(total.mean()), "deviation": float(total.std()), "cpu_s": spent}
 
 
-def cells_of(part: str) -> list[tuple[str, Callable[..., Any], dict[str, Any]]]:
-    """(name, measure, settings) of a part's cells."""
+MEASURES = {"learning": learning, "race": race, "pendulum": pendulum}
+
+
+def measure(cell: Cell) -> Any:
+    """The result of a cell."""
+    torch.set_num_threads(1)
+    return MEASURES[cell["part"]](cell)
+
+
+def cells_of(part: str, seeds: Sequence[int]) -> list[dict[str, Any]]:
+    """The cells of a part, with all that their numbers depend on beside the code.
+
+    The pendulum has the first seed alone: its 20,000 steps are dear.
+    """
     if part == "pendulum":
         return [
-            (f"pendulum-{agent}", pendulum, {"agent": agent, "seed": 0, "steps": 20_000})
+            {"part": part, "name": agent, "agent": agent, "seed": seeds[0], "steps": 20_000}
             for agent in PUBLISHED
         ]
-    if part == "race":
-        return [
-            (f"race-{agent}-{seed}", race, {"agent": agent, "seed": seed, **settings})
-            for seed in SEEDS
-            for agent, settings in RACES.items()
-        ]
+    settings: dict[str, dict[str, Any]] = RACES
+    if part == "learning":
+        settings = {agent: {"steps": list(steps)} for agent, steps in LEARNING.items()}
     return [
-        (f"ou-{agent}-{seed}", learning, {"agent": agent, "seed": seed, "steps": list(steps)})
-        for seed in SEEDS
-        for agent, steps in LEARNING.items()
+        {"part": part, "name": agent, "agent": agent, "seed": seed, **own, **_params(agent)}
+        for agent, own in settings.items()
+        for seed in seeds
     ]
+
+
+def _params(agent: str) -> dict[str, Any]:
+    ours = agent in {spec.name for spec in MODELS}
+    return {"params": declared(agent)} if ours else {}
 
 
 def processor_s(work: Callable[[], object]) -> float:
@@ -322,107 +321,86 @@ BARS = {
 """Least fractions, in 2 of 3 seeds; of random actions the growth must be below, in all."""
 
 
-def show_learning(found: dict[str, dict[str, Any]]) -> list[Row]:
+def show_learning(taken: Sequence[Cell]) -> list[Row]:
     """A line an agent and number of steps; rows for those that are held to a bar."""
     lines, rows = [], []
-    for agent, stops in LEARNING.items():
-        for place, stop in enumerate(stops):
-            curves = [found[f"ou-{agent}-{seed}"]["curve"][place] for seed in SEEDS]
-            growth, sharpe = ([c[key] for c in curves] for key in ("growth", "sharpe"))
-            cpu = median(c.get("cpu_s", 0.0) for c in curves)
-            lines.append([agent, stop, _listed(growth), _listed(sharpe), cpu])
+    for agent, ones in _by_agent(taken).items():
+        for place, stop in enumerate(ones[0]["cell"]["steps"]):
+            points = [one["result"][place] for one in ones]
+            growth, sharpe = ([point[key] for point in points] for key in ("growth", "sharpe"))
+            cpu = median(point.get("cpu_s", 0.0) for point in points)
+            lines.append([agent, stop, _listed(growth), _listed(sharpe), cpu, _older(ones)])
             for key, least in BARS.get((agent, stop), {}).items():
-                values = [c[key] for c in curves]
-                what = f"{agent}, {key} after {stop:,} steps"
-                if agent == "random":
-                    held = max(values) < least
-                    rows.append(("random, growth", "< 0", _listed(values), held))
-                    continue
-                held = sum(value >= least for value in values) >= 2
-                rows.append((what, f">= {least} in 2 of 3", _listed(values), held))
-    head = ["part of the optimum", "steps", "growth", "Sharpe ratio", "CPU s"]
+                values = [point[key] for point in points]
+                rows.append(_held(agent, key, stop, least, values))
+    head = ["part of the optimum", "steps", "growth", "Sharpe ratio", "CPU s", ""]
     _common.print_table(head, lines)
     return rows
 
 
-def show_race(found: dict[str, dict[str, Any]]) -> list[Row]:
+def _held(agent: str, key: str, stop: int, least: float, values: Sequence[float]) -> Row:
+    """The values of all seeds beside their bar."""
+    if agent == "random":
+        return ("random, growth", "< 0", _listed(values), max(values) < least)
+    what = f"{agent}, {key} after {stop:,} steps"
+    enough = sum(value >= least for value in values) >= 2
+    return (what, f">= {least} in 2 of 3", _listed(values), enough)
+
+
+def show_race(taken: Sequence[Cell]) -> list[Row]:
     """Steps and seconds of both, and the ratio."""
-    lines, rows = [], []
-    for agent in RACES:
-        results = [found[f"race-{agent}-{seed}"] for seed in SEEDS]
-        for seed, one in zip(SEEDS, results, strict=True):
-            line: list[object] = [f"{agent}, seed {seed}"]
+    lines: list[list[object]] = []
+    rows: list[Row] = []
+    for agent, ones in _by_agent(taken).items():
+        for one in ones:
+            line: list[object] = [f"{agent}, seed {one['cell']['seed']}"]
             for who in ("ours", "plain"):
-                line += [one[who]["steps"], one[who]["cpu_s"], one[who]["growth"]]
-            lines.append([*line, one["ratio"]])
+                own = one["result"][who]
+                line += [own["steps"], own["cpu_s"], own["growth"]]
+            lines.append([*line, one["result"]["ratio"], _older([one])])
+        results = [one["result"] for one in ones]
         ratio = median(one["ratio"] for one in results)
         there = all(one["ours"]["there"] for one in results)
         bar = "<= 0.4 x" if agent == "rainbow_dqn" else ""
         held = ratio <= 0.4 and there if bar else None
         late = sum(not one["plain"]["there"] for one in results)
-        text = f"{ratio:.2f} x" + (f", {late} of 3 plain loops not there" if late else "")
+        text = f"{ratio:.2f} x" + (f", {late} of {len(ones)} plain loops not there" * (late > 0))
         rows.append((f"{agent}, time to {GOAL} of the growth, median", bar, text, held))
     head = ["race", "ours: steps", "CPU s", "growth", "plain: steps", "CPU s", "growth", "ratio"]
-    _common.print_table(head, lines)
+    _common.print_table([*head, ""], lines)
     return rows
 
 
-def show_pendulum(found: dict[str, dict[str, Any]]) -> list[Row]:
+def show_pendulum(taken: Sequence[Cell]) -> list[Row]:
     """Returns beside the published ones."""
     rows: list[Row] = []
-    for agent, (mean, deviation) in PUBLISHED.items():
-        one = found[f"pendulum-{agent}"]
-        text = f"{one['mean']:.0f} +- {one['deviation']:.0f}"
+    for one in taken:
+        agent, found = one["cell"]["agent"], one["result"]
+        mean, deviation = PUBLISHED[agent]
+        text = f"{found['mean']:.0f} +- {found['deviation']:.0f}"
         bar = f">= {mean - deviation} ({mean} +- {deviation})"
-        rows.append((f"Pendulum-v1, {agent}", bar, text, one["mean"] >= mean - deviation))
+        rows.append((f"Pendulum-v1, {agent}", bar, text, found["mean"] >= mean - deviation))
     return rows
 
 
-def _listed(values: list[float]) -> str:
+def _by_agent(taken: Sequence[Cell]) -> dict[str, list[Cell]]:
+    found: dict[str, list[Cell]] = {}
+    for one in taken:
+        found.setdefault(one["cell"]["agent"], []).append(one)
+    return found
+
+
+def _older(ones: Sequence[Cell]) -> str:
+    return "older code" if any(one["older"] for one in ones) else ""
+
+
+def _listed(values: Sequence[float]) -> str:
     return " ".join(f"{value:.2f}" for value in values)
 
 
 SHOWN = {"learning": show_learning, "race": show_race, "pendulum": show_pendulum}
 
 
-def measure(part: str, cells: _cells.Cells) -> list[Row]:
-    """Measure a part, or take what is kept of it; print its table and return its rows."""
-    import torch
-
-    torch.set_num_threads(1)
-    with_ = {name: metadata.version(name) for name in ("torch", "stable-baselines3")}
-    found = {
-        name: cells.take(name, work, {**settings, "with": with_})
-        for name, work, settings in cells_of(part)
-    }
-    return SHOWN[part](found)
-
-
-def main() -> None:
-    """Measure, print, save."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART")
-    parser.add_argument("--fresh", action="store_true", help="measure all again")
-    parser.add_argument("--json", metavar="FILE")
-    options = parser.parse_args()
-    load = _common.load_average()
-    print(_common.describe_machine())
-    kept = ROOT / "bench" / "results" / "agents"
-    rows: list[Row] = []
-    with tempfile.TemporaryDirectory() as folder:
-        cells = _cells.Cells(kept, Path(folder), fresh=options.fresh)
-        for part in options.parts or PARTS:
-            print(f"\n-- {part}")
-            rows += measure(part, cells)
-        cells.end()
-    words = {True: "yes", False: "NO", None: "-"}
-    print()
-    _common.print_table(
-        ["what", "bar", "measured", "holds"],
-        [[what, bar, text, words[held]] for what, bar, text, held in rows],
-    )
-    _common.save(options.json, "agents-ou", {"table": rows, "cells": cells.taken}, load)
-
-
-if __name__ == "__main__":
-    main()
+def show(part: str, taken: Sequence[Cell]) -> list[Row]:
+    """Print the table of a part, and return the rows of its bars."""
+    return SHOWN[part](taken)

@@ -9,25 +9,34 @@ Parts, each a table of bars:
             of another path, after 3,000 and 10,000 steps, three seeds.
   ablation  Rainbow on that market, plain and with augmented replay, one switch at a time the
             other way, after 3,000 and 5,000 steps.
+  learning  the same by the program's own training and declared defaults: SAC, TD3 and Rainbow with
+            augmented replay, beside plain DQN, random actions and the toss of a coin.
+  race      processor time until 0.9 of the optimum's growth, beside the plain loop of
+            stable-baselines3.
+  pendulum  SAC and TD3 of this program on Pendulum-v1, beside what is published.
 
-The settings were chosen on other paths (seeds from 1,000 on) than those reported here.
+The settings were chosen on other paths and seeds than those reported here: `_agents_control.py`,
+`_agents_rainbow.py` and `_agents_ou.py`, which have the parts, say which.
 
 Every cell runs in a process of its own on one thread, and is kept as one JSON under
 `bench/results/agents`, so a run that was cut off goes on where it was. A cell is measured again
 if its settings changed, or with `--fresh`; where the code has changed since, its row says so.
+`--kept` measures nothing and shows what there is.
 
 `make bench ONLY=agents`, or:
-python bench/agents.py [PART...] [--seeds N...] [--fresh] [--json FILE]
+python bench/agents.py [PART...] [--seeds N...] [--fresh | --kept] [--json FILE]
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib
 import json
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -38,19 +47,22 @@ sys.path.insert(0, str(ROOT))
 
 import _common  # noqa: E402
 
-PARTS = ("control", "rainbow", "ablation")
+MODULES = {
+    "control": "_agents_control",
+    "rainbow": "_agents_rainbow",
+    "ablation": "_agents_rainbow",
+    "learning": "_agents_ou",
+    "race": "_agents_ou",
+    "pendulum": "_agents_ou",
+}
+PARTS = tuple(MODULES)
+LIBRARIES = ("torch", "stable-baselines3")
 KEPT = HERE / "results" / "agents"
 
 
 def module_of(part: str) -> Any:
     """What measures a part: heavy, so imported when it is needed."""
-    if part == "control":
-        import _agents_control
-
-        return _agents_control
-    import _agents_rainbow
-
-    return _agents_rainbow
+    return importlib.import_module(MODULES[part])
 
 
 def source_hash() -> str:
@@ -62,8 +74,8 @@ def source_hash() -> str:
     return digest.hexdigest()
 
 
-def take(cell: dict[str, Any], fresh: bool) -> dict[str, Any]:
-    """A cell's document, kept from before or measured now."""
+def take(cell: dict[str, Any], fresh: bool, measures: bool) -> dict[str, Any] | None:
+    """A cell's document, kept from before or measured now; None if neither is to be."""
     path = KEPT / f"{cell['part']}-{cell['name']}-s{cell['seed']}.json"
     source = source_hash()
     try:
@@ -72,16 +84,19 @@ def take(cell: dict[str, Any], fresh: bool) -> dict[str, Any]:
         kept = {}
     if not fresh and kept.get("cell") == cell:
         return {**kept, "older": kept["source"] != source}
+    if not measures:
+        return None
     print(f"{cell['part']}: {cell['name']}, seed {cell['seed']}", file=sys.stderr)
     load = _common.load_average()
-    stamp = {"versions": _common.versions(), "machine": _common.machine(), "source": source}
+    versions = _common.versions() | {name: metadata.version(name) for name in LIBRARIES}
+    stamp = {"versions": versions, "machine": _common.machine(), "source": source}
     document = {"cell": cell, **stamp, "load": load, "result": run_apart(cell)}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return {**document, "older": False}
 
 
-def run_apart(cell: dict[str, Any]) -> list[dict[str, Any]]:
+def run_apart(cell: dict[str, Any]) -> Any:
     """Measure a cell in a new process, on one thread."""
     one = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     done = subprocess.run(
@@ -91,7 +106,7 @@ def run_apart(cell: dict[str, Any]) -> list[dict[str, Any]]:
         text=True,
         check=True,
     )
-    return list(json.loads(done.stdout))
+    return json.loads(done.stdout)
 
 
 def parse() -> argparse.Namespace:
@@ -100,7 +115,9 @@ def parse() -> argparse.Namespace:
     add = parser.add_argument
     add("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     add("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N")
-    add("--fresh", action="store_true", help="measure cells again that are there already")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--fresh", action="store_true", help="measure cells again that are there")
+    how.add_argument("--kept", action="store_true", help="measure nothing, show what is there")
     add("--json", metavar="FILE", help="write all numbers to FILE")
     add("--cell", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -124,7 +141,10 @@ def main() -> int:
         print(f"\n-- {part}")
         here = module_of(part)
         cells = here.cells_of(part, options.seeds)
-        taken = [take(cell, options.fresh) for cell in cells]
+        found = [take(cell, options.fresh, not options.kept) for cell in cells]
+        taken = [one for one in found if one is not None]
+        if len(taken) < len(cells):
+            print(f"{len(cells) - len(taken)} of {len(cells)} cells have not been measured")
         documents += taken
         rows += here.show(part, taken)
     words = {True: "yes", False: "NO", None: "-"}
