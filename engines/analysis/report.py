@@ -232,19 +232,20 @@ def verdict(experiment: Experiment) -> str:
         held_out = f", {leader.best.held_out_score:.4g} on held-out data"
         if evidence is not None and evidence.p is not None:
             held_out += f" (better than {evidence.baseline}: p {_p(evidence.p)})"
-    return (
-        f"{leader.model} {over} with {metric} {score:.4g}{others} in selection{held_out}{compared}."
-    )
+    if leader.front is not None:
+        count = len(leader.front.points)
+        return (
+            f"{leader.model} is proposed with {metric} {score:.4g}{others} in selection{held_out}"
+            f"{compared}: the knee of {count} trial{'' if count == 1 else 's'} that none beats."
+        )
+    return f"{leader.model} {over} with {metric} {score:.4g} in selection{held_out}{compared}."
 
 
 def other_scores(experiment: Experiment, study: Study) -> str:
-    """`, fit_time 0.21, the knee of 5 trials that none beats` of several metrics, or nothing."""
-    if study.front is None or study.best is None:
-        return ""
-    pairs = list(zip(experiment.metrics, study.best.values, strict=True))[1:]
-    scores = "".join(f", {name} {value:.4g}" for name, value in pairs)
-    count = len(study.front.points)
-    return f"{scores}, the knee of {count} trial{'' if count == 1 else 's'} that none beats"
+    """`, fit_time 0.21` of several metrics, or nothing."""
+    values = study.best.values if study.best is not None else ()
+    pairs = list(zip(experiment.metrics, values, strict=False))[1:]
+    return "".join(f", {name} {value:.4g}" for name, value in pairs)
 
 
 def _p(p: float) -> str:

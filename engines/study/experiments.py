@@ -6,6 +6,7 @@ budget may change.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from engines.errors import BadInput, NotComparable
 from engines.search.space import Space
 from engines.study import events, study_rows
 from engines.study.control import REOPEN
+from engines.study.fronts import SEPARATOR
 from engines.study.location import Location
 from engines.study.storage import HyperionStorage
 from engines.study.tables import DatasetRow, EventRow, ExperimentRow, StudyRow
@@ -332,6 +334,10 @@ def _add_study(
     ways = [StudyDirection.MAXIMIZE if up else StudyDirection.MINIMIZE for up in maximize]
     connection = session.connection()
     study_id = study_rows.add_study(connection, f"{experiment.name}/{plan.model}", ways)
+    if len(ways) > 1:
+        # As Optuna's `set_metric_names` has it: its dashboard says which axis is which.
+        names = json.dumps(experiment.metric.split(SEPARATOR))
+        study_rows.set_study_attr(connection, study_id, "system", "study:metric_names", names)
     session.add(
         StudyRow(
             study_id=study_id,
