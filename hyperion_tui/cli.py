@@ -171,7 +171,8 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add("--metric", metavar="NAME",
         help="r2, rmse, mae, mse, mape, pinball; accuracy, balanced_accuracy, f1, roc_auc, "
         "log_loss; of forecasts also mase, directional_accuracy; of agents sharpe_ratio, "
-        "sortino_ratio, calmar_ratio, total_return, max_drawdown")  # fmt: skip
+        "sortino_ratio, calmar_ratio, total_return, max_drawdown; several with commas between, as "
+        "accuracy,fit_time")  # fmt: skip
     add("--name", metavar="EXPERIMENT", help="a name, or an experiment to add to")
     add("--sampler", default="tpe", metavar="NAME", help="tpe, random, gp, cmaes, qmc or grid")
     add("--pruner", metavar="NAME", help="racing, none, median, halving or wilcoxon")

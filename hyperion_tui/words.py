@@ -7,7 +7,7 @@ from typing import Any
 
 from engines.study.records import Ensemble, Evidence, Experiment, Study, TrialDetail
 from engines.study.states import FINAL
-from hyperion_tui import text
+from hyperion_tui import fronts, text
 
 FEW = 4
 
@@ -98,6 +98,8 @@ def training(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """(label, value) of what a trial's record tells of its folds, rounds, rows and time."""
     if folds := metrics.get("folds"):
         yield "folds", "  ".join(text.number(score) for score in folds)
+    if objectives := metrics.get("objectives"):
+        yield "metrics", "  ".join(f"{n} {text.number(x)}" for n, x in objectives.items())
     if rounds := metrics.get("rounds"):
         yield "rounds", "  ".join(str(count) for count in rounds)
     if rows := metrics.get("rows"):
@@ -108,7 +110,7 @@ def training(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "steps", f"{steps[0]:,} of {steps[1]:,} a seed"
     if "median_seed" in metrics:
         yield "median seed", f"the {ORDINALS[metrics['median_seed']]} of them"
-    known = {"folds", "rounds", "rows", "cut_short", "steps", "median_seed"}
+    known = {"folds", "objectives", "rounds", "rows", "cut_short", "steps", "median_seed"}
     for name, value in metrics.items():
         if name not in known:
             yield name, _measure(value)
@@ -201,6 +203,8 @@ def about_study(study: Study) -> str:
     if c.waiting:
         parts.append(f"{c.waiting} waiting")
     best = f", best is trial {study.best.number}" if study.best else ""
+    if study.front is not None:
+        best = f", {fronts.about(study)}"
     return f"{study.model}{rows}: {certainty(study.evidence) or ', '.join(parts)}{best}"
 
 

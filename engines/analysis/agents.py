@@ -37,7 +37,7 @@ def verdict(experiment: Experiment) -> str:
     leader = experiment.ranked[0] if experiment.studies else None
     if leader is None or leader.best is None:
         return "No trial has completed."
-    score, metric = leader.best.selection_score, experiment.metric
+    score, metric = leader.best.selection_score, experiment.metrics[0]
     rival = _above(experiment.baselines, "selection_score", score)
     if rival is not None:
         return (

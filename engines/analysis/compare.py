@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engines.study.records import Baseline, Ensemble, Experiment, Study
+from engines.study.records import Baseline, Ensemble, Experiment, Study, best_first
 
 Pair = tuple[Experiment, Study]
 
@@ -95,10 +95,8 @@ def _identity(experiment: Experiment) -> dict[str, Any]:
 def _group(pairs: list[Pair]) -> Group:
     experiment = pairs[0][0]
     sign = -1.0 if experiment.maximize else 1.0
-    rows = sorted(
-        pairs,
-        key=lambda p: (p[1].best is None, sign * p[1].best.selection_score if p[1].best else 0.0),
-    )
+    order = best_first([study for _, study in pairs], experiment.maximize)
+    rows = [pairs[at] for at in order]
     return Group(
         question=describe_question(experiment),
         maximize=experiment.maximize,

@@ -203,10 +203,12 @@ def trial_rows(
     study: Study,
     trials: Iterable[Trial],
     attributes: Mapping[int, Mapping[str, Any]] | None = None,
+    scores: Mapping[int, Sequence[float]] | None = None,
 ) -> list[dict[str, Any]]:
     """One row a trial: Optuna's columns first (parameters by name), then ours.
 
     attributes: `Reader.attributes` of the study, Optuna's columns `user_attrs_*` and the like.
+    scores: `Reader.scores` of a study of several metrics, Optuna's columns `values_*`.
     """
     attributes = attributes or {}
     extras = sorted(
@@ -221,6 +223,7 @@ def trial_rows(
         {
             "number": trial.number,
             "value": trial.value,
+            **_values(experiment, (scores or {}).get(trial.number)),
             "datetime_start": trial.started_at,
             "datetime_complete": trial.finished_at,
             "duration": _duration(trial),
@@ -241,6 +244,13 @@ def trial_rows(
         }
         for trial in trials
     ]
+
+
+def _values(experiment: Experiment, found: Sequence[float] | None) -> dict[str, float | None]:
+    if not experiment.has_several:
+        return {}
+    values: Sequence[float | None] = found or [None] * len(experiment.metrics)
+    return {f"values_{n}": x for n, x in zip(experiment.metrics, values, strict=True)}
 
 
 def _duration(trial: Trial) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from engines.analysis import agents
@@ -11,6 +11,7 @@ from engines.study.records import (
     Ensemble,
     Evidence,
     Experiment,
+    Front,
     Study,
     Trial,
     TrialDetail,
@@ -47,11 +48,14 @@ def experiment_document(experiment: Experiment, params_of: ParamsOf | None) -> d
         "split": experiment.split,
         "metric": experiment.metric,
         "direction": "maximize" if experiment.maximize else "minimize",
+        **_metrics(experiment),
         "seed": experiment.seed,
         "workers": experiment.workers,
         "time_used_s": experiment.time_used_s,
         "eta_s": experiment.eta_s,
-        "studies": [_study_document(study, params_of) for study in experiment.ranked],
+        "studies": [
+            _study_document(study, params_of, experiment.metrics) for study in experiment.ranked
+        ],
         "baselines": [_baseline_document(baseline) for baseline in experiment.baselines],
         "ensemble": _ensemble_document(experiment.ensemble),
         "ensemble_note": experiment.ensemble.note if experiment.ensemble else None,
@@ -69,7 +73,29 @@ def _luck(experiment: Experiment) -> dict[str, Any]:
     return {"luck": {name: agents.of_all(experiment, leader).get(name) for name in agents.LUCK}}
 
 
-def _study_document(study: Study, params_of: ParamsOf | None) -> dict[str, Any]:
+def _metrics(experiment: Experiment) -> dict[str, Any]:
+    """Of several metrics: each with its direction, the one of the selection score first."""
+    front = experiment.studies[0].front if experiment.studies else None
+    if front is None:
+        return {}
+    ways = ["maximize" if up else "minimize" for up in front.maximize]
+    return {"metrics": dict(zip(experiment.metrics, ways, strict=True))}
+
+
+def _front(front: Front | None, metrics: Sequence[str]) -> dict[str, Any]:
+    """Of several metrics: the numbers of the trials that no other one beats, and their scores."""
+    if front is None:
+        return {}
+    points = [
+        {"number": number, "values": dict(zip(metrics, scores, strict=True))}
+        for number, scores in front.points
+    ]
+    return {"pareto": [number for number, _ in front.points], "front": points}
+
+
+def _study_document(
+    study: Study, params_of: ParamsOf | None, metrics: Sequence[str]
+) -> dict[str, Any]:
     counts = study.counts
     best: dict[str, Any] | None = None
     if study.best is not None:
@@ -78,6 +104,8 @@ def _study_document(study: Study, params_of: ParamsOf | None) -> dict[str, Any]:
             "selection_score": study.best.selection_score,
             "held_out_score": study.best.held_out_score,
         }
+        if study.front is not None:
+            best["values"] = dict(zip(metrics, study.best.values, strict=True))
         if params_of is not None:
             best["params"] = params_of(study)
     return {
@@ -95,6 +123,7 @@ def _study_document(study: Study, params_of: ParamsOf | None) -> dict[str, Any]:
             "goal": counts.goal,
         },
         "best": best,
+        **_front(study.front, metrics),
         "evidence": _evidence_document(study.evidence),
         "rows": list(study.rows) if study.rows else None,
         "held_out_openings": study.openings,
@@ -111,6 +140,7 @@ def _evidence_document(evidence: Evidence | None) -> dict[str, Any] | None:
         "baseline": evidence.baseline,
         "p_beats_baseline": evidence.p,
         **({"trading": dict(evidence.trading)} if evidence.trading else {}),
+        **({"held_out_values": dict(evidence.held_out_values)} if evidence.held_out_values else {}),
     }
 
 
@@ -178,7 +208,8 @@ def verdict(experiment: Experiment) -> str:
     leader = experiment.ranked[0] if experiment.studies else None
     if leader is None or leader.best is None:
         return "No trial has completed."
-    score, metric = leader.best.selection_score, experiment.metric
+    score, metric = leader.best.selection_score, experiment.metrics[0]
+    others = other_scores(experiment, leader)
     baseline = best_baseline(experiment)
     compared = ""
     if baseline is not None and baseline.selection_score is not None:
@@ -186,7 +217,7 @@ def verdict(experiment: Experiment) -> str:
         if not (score > rival if experiment.maximize else score < rival):
             return (
                 f"No model beats the baseline: {baseline.name} has {metric} {rival:.4g}, "
-                f"{leader.model} {score:.4g}."
+                f"{leader.model} {score:.4g}{others}."
             )
         compared = f"; the best baseline ({baseline.name}) has {rival:.4g}"
     evidence = leader.evidence
@@ -201,7 +232,20 @@ def verdict(experiment: Experiment) -> str:
         held_out = f", {leader.best.held_out_score:.4g} on held-out data"
         if evidence is not None and evidence.p is not None:
             held_out += f" (better than {evidence.baseline}: p {_p(evidence.p)})"
+    if leader.front is not None:
+        count = len(leader.front.points)
+        return (
+            f"{leader.model} is proposed with {metric} {score:.4g}{others} in selection{held_out}"
+            f"{compared}: the knee of {count} trial{'' if count == 1 else 's'} that none beats."
+        )
     return f"{leader.model} {over} with {metric} {score:.4g} in selection{held_out}{compared}."
+
+
+def other_scores(experiment: Experiment, study: Study) -> str:
+    """`, fit_time 0.21` of several metrics, or nothing."""
+    values = study.best.values if study.best is not None else ()
+    pairs = list(zip(experiment.metrics, values, strict=False))[1:]
+    return "".join(f", {name} {value:.4g}" for name, value in pairs)
 
 
 def _p(p: float) -> str:

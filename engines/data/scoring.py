@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from engines.data.measures import Formula, check_predictions
 
 __all__ = [
+    "FIT_TIME",
     "METRICS",
     "Metric",
     "ScoreError",
@@ -27,6 +28,7 @@ __all__ = [
     "check_predictions",
     "default_metric",
     "find_metric",
+    "find_metrics",
     "finite",
     "interval",
     "selection_interval",
@@ -163,6 +165,17 @@ METRICS = {
 }
 
 
+FIT_TIME = Metric(
+    "fit_time",
+    False,
+    (REGRESSION, CLASSIFICATION, FORECAST),
+    "seconds of training a fold on one core",
+)
+"""Says nothing of predictions, so it only stands beside a metric that does."""
+
+MOST_METRICS = 3
+
+
 def default_metric(task: str) -> str:
     """The metric of a task when none is named. Raises KeyError for a task without one."""
     return {
@@ -185,6 +198,31 @@ def find_metric(name: str, task: str | None = None) -> Metric:
     if metric.name not in fitting:
         raise BadInput(f"--metric {metric.name} can't score {task}: one of {', '.join(fitting)}.")
     return metric
+
+
+def find_metrics(names: str, task: str | None = None) -> tuple[Metric, ...]:
+    """The metrics that `names` names, with commas between them; the first is the main one.
+
+    Raises BadInput as `find_metric` does, for more than `MOST_METRICS`, for one that is named
+    twice, and for `fit_time` where it does not fit: first, or where agents trade.
+    """
+    words = [word.strip() for word in names.split(",")]
+    if words[0].lower() == FIT_TIME.name:
+        example = default_metric(task) if task is not None else "accuracy"
+        raise BadInput(
+            f"--metric {FIT_TIME.name} says nothing of predictions: name a metric that does before "
+            f"it, such as {example},{FIT_TIME.name}."
+        )
+    if task == TRADING and FIT_TIME.name in map(str.lower, words):
+        raise BadInput(f"--metric {FIT_TIME.name} is not for agents: all train for as many steps.")
+    found = tuple(
+        FIT_TIME if word.lower() == FIT_TIME.name else find_metric(word, task) for word in words
+    )
+    if len(set(found)) < len(found):
+        raise BadInput(f"--metric {names} names one of them twice.")
+    if len(found) > MOST_METRICS:
+        raise BadInput(f"--metric {names}: at most {MOST_METRICS} at once.")
+    return found
 
 
 def selection_score(metric: Metric, parts: Sequence[tuple[Any, Any]]) -> float:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
+from statistics import fmean
 from typing import Any, Protocol
 
 import numpy as np
 
-from engines.data.scoring import selection_score
+from engines.data.scoring import FIT_TIME, Metric, selection_score
 from engines.models.fit import FittedModel, Floats, FoldOutcome, Listener, Trainer
 from engines.models.learner import OutOfTime, Saver
 from engines.models.spec import Form
@@ -34,7 +35,8 @@ class Evaluation:
     seconds_left: until the experiment's time is up, None without limit. A fold may take its share
     of what is left; estimators that grow by rounds stop there, so that even a trial that is too
     long for its time has a score, of the shorter training that it got. keeper: for a model whose
-    training can be taken up again, else None.
+    training can be taken up again, else None. metrics: what it is scored by, where those are
+    several; the first is the trainer's.
     """
 
     def __init__(
@@ -47,7 +49,9 @@ class Evaluation:
         seconds_left: float | None = None,
         listen: Listener | None = None,
         keeper: FoldKeeper | None = None,
+        metrics: Sequence[Metric] = (),
     ) -> None:
+        self._metrics = metrics
         self._keeper = keeper
         self._trainer = trainer
         self._form = form
@@ -96,13 +100,23 @@ class Evaluation:
     @property
     def value(self) -> float:
         """The selection score, once all folds are done. Raises ScoreError if it is not finite."""
+        return self._score(self._trainer.metric)
+
+    @property
+    def objectives(self) -> dict[str, float]:
+        """The selection score by each of several metrics, as `value`; `fit_time` in seconds."""
+        return {metric.name: self._score(metric) for metric in self._metrics}
+
+    def _score(self, metric: Metric) -> float:
+        if metric is FIT_TIME:
+            return fmean(outcome.fit_s for outcome in self.outcomes)
         folds = self._trainer.data.split.folds
         y = self._trainer.data.truth
         parts = [
             (y[fold.valid], predicted)
             for fold, predicted in zip(folds, self.predictions, strict=True)
         ]
-        return selection_score(self._trainer.metric, parts)
+        return selection_score(metric, parts)
 
     @property
     def models(self) -> list[FittedModel]:

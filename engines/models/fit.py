@@ -135,6 +135,7 @@ class FoldOutcome:
     cut_short: bool
     courses: list[Course] = field(default_factory=list)
     last: Floats | None = None
+    fit_s: float = 0.0
 
     def after(self, rounds: Sequence[float]) -> Floats:
         """The predictions after the last noted round up to each of `rounds`, or the first one."""
@@ -210,10 +211,13 @@ class Trainer:
         every = getattr(estimator, "report_every", REPORT_EVERY)
         watch = Watch(deadline, heard if listen is not None else None, every, keeps, saver)
         with self._clock():
+            # Of this process, not of the clock: others on the core, and a freeze, take no part.
+            begun = time.process_time()
             if hasattr(estimator, "fit_watched"):
                 estimator.fit_watched(prepared.view, watch)
             else:
                 estimator.fit(prepared.view.X, prepared.view.y)
+            fit_s = time.process_time() - begun
             before = prepared.view.before_valid
             predicted = model.predict_prepared(prepared.view.X_valid, before, last)
         courses = getattr(estimator, "courses_", None) or [watch.course]
@@ -226,6 +230,7 @@ class Trainer:
             cut_short=watch.cut_short,
             courses=courses if all(courses) else [],
             last=last,
+            fit_s=fit_s,
         )
 
     def refit(

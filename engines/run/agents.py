@@ -24,12 +24,20 @@ from engines.data.scoring import ScoreError
 from engines.data.terms import Terms
 from engines.errors import BadInput, one_line
 from engines.models.rl_agents.policy import AgentPolicy
-from engines.models.rl_agents.protocol import AgentEvaluation, Begin, Policy, Training
+from engines.models.rl_agents.protocol import (
+    AgentEvaluation,
+    Begin,
+    Policy,
+    Training,
+    median_score,
+)
 from engines.models.rl_agents.stages import Stages, trade
+from engines.run import several
 from engines.run.artefacts import NotKept
 from engines.run.context import Context
 from engines.run.interrupted import TrialKeeper
 from engines.run.trial import Evaluator, Listener
+from engines.search import pareto
 from engines.search.seeds import derive
 from engines.study import events, returns, study_rows
 from engines.study.claims import Job
@@ -64,7 +72,8 @@ class Agents:
     def __init__(self, context: Context) -> None:
         self.context = context
         self.terms = Terms.of(context.experiment.split)
-        self.metric = str(context.experiment.metric)
+        self.metrics = tuple(metric.name for metric in context.metrics)
+        self.metric = self.metrics[0]
 
     @cached_property
     def stages(self) -> Stages:
@@ -91,6 +100,7 @@ class Agents:
                 listen=listen,
                 saver=keeper.saver(0),
                 tell=self._teller(job),
+                metrics=self.metrics if self.context.has_several else (),
             )
 
         return evaluate
@@ -140,17 +150,18 @@ class Agents:
     def keep(self, job: Job, number: int, value: float, evaluation: Any) -> None:
         """Keep the policies of a trial that is among the best of its study."""
         context = self.context
-        if not context.artefacts.wants(job.study_id, value, context.maximize):
+        place = several.place_among_kept(context, job.study_id, value, number, evaluation)
+        if place is None or not context.artefacts.wants(job.study_id, *place):
             return
         market = self.stages.validation
         rows = np.arange(market.first, market.last)
         outcome = context.artefacts.keep(
             job.study_id,
             number,
-            value,
+            place[0],
             None,
             [(rows, positions[rows]) for positions in evaluation.positions],
-            maximize=context.maximize,
+            maximize=place[1],
             facts={"agent": job.model, "median_seed": evaluation.median_seed},
             more=lambda folder: _save(folder, evaluation.policies),
         )
@@ -238,6 +249,9 @@ class Agents:
                 "total_return": shown.metrics["total_return"],
             },
         }
+        evidence |= several.told(
+            {name: median_score(name, episodes, a_year) for name in self.metrics}
+        )
         rival = best_baseline(self.context.storage, self.context.experiment_id, RULES)
         if rival is not None:
             reference = _rule(RULES[rival], test).returns
@@ -293,6 +307,9 @@ class Agents:
         if not bests:
             return None
         leader = max(bests, key=lambda trial: trial.value)
+        if context.has_several:
+            ways = [metric.maximize for metric in context.metrics]
+            leader = bests[pareto.knee([trial.values for trial in bests], ways)]
         policy = self._policies(leader)[int(leader.metrics["median_seed"])]
         sides = [self._beside(market, policy.positions(market)) for market in self._scored]
         rows = [self._baseline(name, *(side[name] for side in sides)) for name in sides[0]]

@@ -10,7 +10,7 @@ from engines.data.datasets import Dataset
 from engines.data.market import MarketData, load_market
 from engines.data.memory import Room
 from engines.data.periods import split_bars
-from engines.data.scoring import TRADING, Metric, default_metric, find_metric
+from engines.data.scoring import TRADING, Metric, default_metric, find_metrics
 from engines.data.splits import Split
 from engines.data.terms import DEFAULT_STEPS, Terms, steps_of
 from engines.errors import BadInput, one_line
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Bars, split and metric. described: the split with the terms of trading, for the store."""
+    """Bars, split and metrics. described: the split with the terms of trading, for the store."""
 
     data: MarketData
     split: Split
-    metric: Metric
+    metrics: tuple[Metric, ...]
     described: dict[str, Any]
     facts: dict[str, Any]
 
@@ -46,7 +46,7 @@ def prepare(request: Request, dataset: Dataset | None) -> Prepared:
     return Prepared(
         market,
         split,
-        find_metric(request.metric or default_metric(TRADING), TRADING),
+        find_metrics(request.metric or default_metric(TRADING), TRADING),
         {**_described(split), **terms.describe()},
         _facts(market, split, terms),
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from engines.data.scoring import Metric, find_metric
+from engines.data.scoring import Metric, find_metrics
 from engines.data.snapshot import Snapshot, read_snapshot
 from engines.errors import StoreUnavailable
 from engines.models import catalogue
@@ -58,7 +58,17 @@ class Context:
         if own is not None:
             folder = self.location.data(self.experiment_id)
             return load_metric(folder, own, self.data.task, self.data.classes)
-        return find_metric(self.experiment.metric)
+        return self.metrics[0]
+
+    @cached_property
+    def metrics(self) -> tuple[Metric, ...]:
+        """All metrics of an experiment without one of the user's own; most often one."""
+        return find_metrics(self.experiment.metric)
+
+    @property
+    def has_several(self) -> bool:
+        """Whether trials are judged by several metrics."""
+        return "," in self.experiment.metric
 
     @cached_property
     def trainer(self) -> Trainer:

@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.data.confidence import beats, interval, selection_interval
-from engines.data.scoring import ScoreError
+from engines.data.scoring import FIT_TIME, ScoreError
 from engines.data.splits import Rows
 from engines.errors import one_line
-from engines.run import opened
+from engines.run import opened, several
 from engines.run.artefacts import NotKept
 from engines.run.context import Context
 from engines.study.claims import Job
@@ -94,11 +94,22 @@ def _open_held_out(context: Context, job: Job, best: BestTrial) -> HeldOut:
         score = context.metric.score(context.data.truth[context.data.split.held_out], predicted)
         opened.keep(context, job.study_id, best.number, predicted)
         evidence = weigh(context, _kept_predictions(context, best), predicted)
+        if context.has_several:
+            evidence |= several.told(_by_metric(context, predicted))
         return HeldOut(score, best.number, opened=True, evidence=evidence)
     except Exception as error:  # the border of a job: its reason is stored
         logging.exception("held-out score of %s", job.study_name)
         note = f"no held-out score: {type(error).__name__}: {one_line(error)}"
         return HeldOut(None, best.number, note, opened=True)
+
+
+def _by_metric(context: Context, held_out: Floats) -> dict[str, float | None]:
+    """The held-out score by each metric; None for one that says nothing of predictions."""
+    truth = context.data.truth[context.data.split.held_out]
+    return {
+        metric.name: None if metric is FIT_TIME else metric.score(truth, held_out)
+        for metric in context.metrics
+    }
 
 
 def predictor(context: Context, trial: BestTrial) -> Predictor:
@@ -208,6 +219,8 @@ def _no_ensemble(why: str) -> dict[str, Any]:
 def _ensemble(context: Context) -> dict[str, Any]:
     from engines.analysis.ensemble import Candidate, greedy, predict
 
+    if context.has_several:
+        return _no_ensemble(several.NO_ENSEMBLE)
     data = context.data
     trials: list[BestTrial] = []
     candidates: list[Candidate] = []

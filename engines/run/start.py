@@ -9,12 +9,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engines.data.scoring import TRADING, default_metric, find_metric
+from engines.data.scoring import (
+    FIT_TIME,
+    TRADING,
+    Metric,
+    default_metric,
+    find_metric,
+    find_metrics,
+)
 from engines.errors import BadInput, PackageMissing, StoreUnavailable
 from engines.models import catalogue, spacefile
 from engines.models.spacefile import SpaceFile
 from engines.models.spec import TASKS, Facts, Form, ModelSpec, is_installed
-from engines.run import objective
+from engines.run import objective, several
 from engines.run.capacity import default_workers, free_memory_mib
 from engines.run.warm import Sets, best_sets
 from engines.search.pruner import PRUNERS
@@ -151,6 +158,7 @@ def _check_words(request: Request) -> None:
         )
     declared = not any(objective.is_objective(word) for word in request.selectors)
     require_sampler(request.sampler, declared=declared)
+    several.check(request, own_objective=not declared)
     _check_device(request.device)
     if request.pruner is not None and request.pruner not in PRUNERS:
         raise BadInput(f"--pruner {request.pruner}: one of {', '.join(PRUNERS)}.")
@@ -265,13 +273,15 @@ def _data_plan(
     dataset = asked.of(dataset)
     own = request.own_metric
     if own is not None:
-        metric = own.metric(dataset.task, dataset.classes)
+        metrics: tuple[Metric, ...] = (own.metric(dataset.task, dataset.classes),)
     else:
-        metric = find_metric(request.metric or default_metric(dataset.task), dataset.task)
+        metrics = find_metrics(request.metric or default_metric(dataset.task), dataset.task)
     common = _common(request)
     if split is None:
         split = split_dataset(dataset, common["seed"])
-    check_metric(metric, dataset, split)
+    for metric in metrics:
+        if metric is not FIT_TIME:
+            check_metric(metric, dataset, split)
     facts = {**data_facts(dataset, split), "folds": len(split.folds)}
     if own is not None:
         facts["own_metric"] = own.described()
@@ -282,18 +292,26 @@ def _data_plan(
         task=dataset.task,
         dataset=_dataset_plan(dataset, split, own),
         objective=None,
-        metric=metric.name,
-        maximize=metric.maximize,
+        **_scored_by(metrics),
         split={**split.describe(), **past},
         studies=tuple(
             _study_plan(request, spec, spec.form(dataset.task, past=bool(past)), spaces, facts)
             for spec in specs
         ),
-        pruner=request.pruner or "racing",
-        facts={**facts, **_kept(file=mark, device=request.device)},
+        pruner=request.pruner or ("racing" if len(metrics) == 1 else "none"),
+        facts={**facts, **_kept(file=mark, device=several.device(request, metrics))},
         left_out=left_out,
         **common,
     )
+
+
+def _scored_by(metrics: Sequence[Metric]) -> dict[str, Any]:
+    """The fields of a plan that say what it is scored by."""
+    return {
+        "metric": ",".join(metric.name for metric in metrics),
+        "maximize": metrics[0].maximize,
+        "maximize_others": tuple(metric.maximize for metric in metrics[1:]),
+    }
 
 
 def _dataset_plan(dataset: Dataset, split: Split, own: OwnMetric | None = None) -> DatasetPlan:
@@ -327,13 +345,12 @@ def _market_plan(
         task=TRADING,
         dataset=_dataset_plan(made.data, made.split),
         objective=None,
-        metric=made.metric.name,
-        maximize=made.metric.maximize,
+        **_scored_by(made.metrics),
         split=made.described,
         studies=tuple(
             _study_plan(request, spec, spec.form(TRADING), spaces, made.facts) for spec in specs
         ),
-        pruner=request.pruner or "median",
+        pruner=request.pruner or ("median" if len(made.metrics) == 1 else "none"),
         facts={**made.facts, **_kept(file=mark, device=request.device)},
         # `all` means all agents here: what only predicts is not missed.
         left_out={n: why for n, why in left_out.items() if catalogue.find(n).does(TRADING)},
@@ -361,6 +378,8 @@ def _usable(
     Raises BadInput for a model that was named by itself, or if none is left.
     """
     reasons = {spec.name: spec.reason_unfit(task, facts) for spec in specs}
+    if several.asks_for_several(request):
+        reasons |= {spec.name: several.CHOOSES_ITSELF for spec in specs if spec.sequential}
     left_out = {name: reason for name, reason in reasons.items() if reason is not None}
     for word in request.selectors:
         if catalogue.is_group(word):

@@ -62,6 +62,10 @@ class Evaluation(Protocol):
         """The selection score."""
 
     @property
+    def objectives(self) -> dict[str, float]:
+        """By metric, where those are several."""
+
+    @property
     def metrics(self) -> dict[str, Any]:
         """What the record keeps."""
 
@@ -91,6 +95,7 @@ class StudyHandle:
         self.seed = derive(seed, job.model)
         self.space = Space.from_json(job.space) if job.space is not None else None
         self.sampler = make_sampler(sampler, self.seed, self.space)
+        self.has_several = len(storage.get_study_directions(job.study_id)) > 1
         self._storage = storage
         self._pruner = make_pruner(pruner, warm_up)
         self.pruner = pruner
@@ -121,7 +126,7 @@ class Attempt:
 
 
 class _Reporter(Protocol):
-    def __call__(self, trial: optuna.Trial, attempt: Attempt) -> float: ...
+    def __call__(self, trial: optuna.Trial, attempt: Attempt) -> list[float]: ...
 
 
 def run_model_trial(
@@ -140,7 +145,7 @@ def run_model_trial(
     space = handle.space
     assert space is not None
 
-    def evaluate(trial: optuna.Trial, attempt: Attempt) -> float:
+    def evaluate(trial: optuna.Trial, attempt: Attempt) -> list[float]:
         storage.hold_back(trial._trial_id)
         params = space.suggest(trial)
         attempt.params_hash = params_hash(params)
@@ -151,10 +156,10 @@ def run_model_trial(
         storage.flush(trial._trial_id)
         same = find_same(storage, job.study_id, attempt.params_hash)
         if same is not None:
-            attempt.served_from, value = same
-            return value
+            attempt.served_from, _ = same
+            return _values_of(storage, job.study_id, attempt.served_from)
         keeper = TrialKeeper(storage, trial, STEPS_PER_FOLD)
-        listen = _reporter(trial) if by_steps else _listener(handle, trial)
+        listen = _listener(handle, trial, by_steps=by_steps)
         evaluation = evaluator(params, attempt.seed, listen, keeper)
         try:
             if by_steps:
@@ -162,18 +167,29 @@ def run_model_trial(
             else:
                 _score_folds(storage, handle, trial, evaluation)
             value = evaluation.value
+            objectives = evaluation.objectives if handle.has_several else {}
         finally:
             attempt.metrics = evaluation.metrics
             attempt.returns = getattr(evaluation, "returns", None)
+        if objectives:
+            attempt.metrics["objectives"] = objectives
         keep(trial.number, value, evaluation)
-        return value
+        return list(objectives.values()) or [value]
 
     return _run(storage, handle, job, evaluate)
 
 
-def _listener(handle: StudyHandle, trial: optuna.Trial) -> Listener | None:
-    """Who hears of the rounds of a trial: a pruner that compares them, or nobody."""
-    if handle.pruner not in ("median", "halving"):
+def _values_of(storage: HyperionStorage, study_id: int, number: int) -> list[float]:
+    trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, number)
+    return list(storage.get_trial(trial_id).values)
+
+
+def _listener(handle: StudyHandle, trial: optuna.Trial, *, by_steps: bool) -> Listener | None:
+    """Who hears of the rounds of a trial: a pruner that compares them, or nobody.
+
+    What reports by steps is always heard, but Optuna takes no reports of several metrics.
+    """
+    if handle.has_several or not (by_steps or handle.pruner in ("median", "halving")):
         return None
 
     return _reporter(trial)
@@ -194,9 +210,11 @@ def _score_folds(
     """Score fold after fold; raises TrialPruned for a trial that is clearly behind."""
     folds: list[float] = []
     rivals: Sequence[Sequence[float]] | None = None
-    maximize = trial.study.direction == optuna.study.StudyDirection.MAXIMIZE
+    maximize = trial.study.directions[0] == optuna.study.StudyDirection.MAXIMIZE
     for score in evaluation.scores():
         folds.append(score)
+        if handle.has_several:
+            continue  # being behind in one metric is no reason to end
         if handle.pruner == "wilcoxon":
             trial.report(score, step=len(folds))
         elif handle.pruner in ("median", "halving"):
@@ -222,10 +240,10 @@ def run_custom_trial(
 ) -> TrialState:
     """Run a claimed trial of the user's own objective to its end."""
 
-    def evaluate(trial: optuna.Trial, attempt: Attempt) -> float:
+    def evaluate(trial: optuna.Trial, attempt: Attempt) -> list[float]:
         attempt.seed = derive(handle.seed, trial.number)
         try:
-            return finite(load_objective()(trial))
+            return [finite(load_objective()(trial))]
         finally:
             _note_seen(storage, handle, trial)
 
@@ -243,7 +261,7 @@ def _run(
     error: BaseException | None = None
     try:
         trial = optuna.Trial(study, job.trial_id)
-        values = [evaluate(trial, attempt)]
+        values = evaluate(trial, attempt)
         state = TrialState.COMPLETE
     except (optuna.TrialPruned, OutOfTime):
         state = TrialState.PRUNED

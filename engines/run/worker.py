@@ -18,13 +18,14 @@ from typing import Any, cast
 
 import optuna
 
-from engines.data.scoring import TRADING
+from engines.data.scoring import FIT_TIME, TRADING
 from engines.errors import StoreUnavailable
 from engines.models import catalogue
 from engines.run import automl, objective, settle
 from engines.run.context import Context
 from engines.run.interrupted import TrialKeeper
 from engines.run.process import asked_to_leave, die_with
+from engines.run.several import place_among_kept
 from engines.run.trial import (
     Evaluator,
     Listener,
@@ -161,7 +162,9 @@ class Worker:
             left = job.seconds_left
             if left is not None:
                 left = max(0.0, left - (time.monotonic() - begun))
-            form = self.context.form(job.model)
+            form, several = self.context.form(job.model), self.context.has_several
+            # The seconds of a training that was taken up again would be those of its end alone.
+            timed = several and FIT_TIME in self.context.metrics
             return Evaluation(
                 self.context.trainer,
                 form,
@@ -169,7 +172,8 @@ class Worker:
                 seed,
                 seconds_left=left,
                 listen=listen,
-                keeper=keeper if form.resumes else None,
+                keeper=keeper if form.resumes and not timed else None,
+                metrics=self.context.metrics if several else (),
             )
 
         return evaluate
@@ -177,16 +181,17 @@ class Worker:
     def keep(self, job: Job, number: int, value: float, evaluation: Any) -> None:
         """Keep the fold models and predictions of a trial that is among the best of its study."""
         context = self.context
-        if not context.artefacts.wants(job.study_id, value, context.maximize):
+        place = place_among_kept(context, job.study_id, value, number, evaluation)
+        if place is None or not context.artefacts.wants(job.study_id, *place):
             return
         rows = [fold.valid for fold in context.data.split.folds]
         outcome = context.artefacts.keep(
             job.study_id,
             number,
-            value,
+            place[0],
             evaluation.models,
             list(zip(rows, evaluation.predictions, strict=True)),
-            maximize=context.maximize,
+            maximize=place[1],
         )
         if outcome.reason is not None:
             logging.info(

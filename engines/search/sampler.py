@@ -110,6 +110,7 @@ class ResumableTPE(TPESampler):
     def _look(self, study: Study, trial: FrozenTrial) -> _Look | None:
         """What this trial sees, the same at all of its draws; None where stock has to do it."""
         if study._is_multi_objective():
+            self._untold = seen.not_kept("several metrics")
             return None
         source = (study._storage, study._study_id)
         if self._source is None or self._source[0] is not source[0] or self._source[1] != source[1]:

@@ -21,9 +21,11 @@ from sqlalchemy import Connection, Row
 from engines.clock import utc_now
 from engines.search.allocation import StudyView, choose, most_seconds, takes_portfolio
 from engines.search.grid import grid_size
+from engines.search.pareto import progress
 from engines.search.stopping import SAME_FAILURES, has_stalled, repeated_cause
 from engines.study import ensembles, events, study_rows, trial_rows
 from engines.study.database import sql
+from engines.study.endings import scores, several_metrics
 from engines.study.outlook import ENSEMBLE
 from engines.study.pending import Notes
 from engines.study.prospects import as_data, may_run, seconds_left, seconds_to_search, views_of
@@ -307,7 +309,10 @@ def _rules_end(connection: Connection, experiment: Row[Any], study: Row[Any]) ->
 
 
 def _has_stalled(connection: Connection, experiment: Row[Any], study: Row[Any]) -> bool:
-    """Whether the latest trials brought nothing beyond the best one before them."""
+    """Whether the latest trials brought nothing beyond the best one before them.
+
+    Of several metrics: whether the hypervolume of their front has stood still.
+    """
     where = {"study_id": study.study_id, "limit": experiment.patience}
     latest = connection.execute(
         sql(
@@ -318,6 +323,17 @@ def _has_stalled(connection: Connection, experiment: Row[Any], study: Row[Any]) 
     ).all()
     if len(latest) < experiment.patience or latest[-1].number < (study.rules_from or 0):
         return False
+    several = several_metrics(connection, study.study_id)
+    if several is not None:
+        known = scores(connection, study.study_id, len(several))
+        earlier = [point for number, point in known.items() if number < latest[-1].number]
+        volumes = progress(earlier, [known.get(row.number) for row in reversed(latest)], several)
+        return has_stalled(
+            volumes,
+            maximize=True,
+            patience=experiment.patience,
+            min_improvement=experiment.min_improvement,
+        )
     maximize = experiment.direction == "maximize"
     before = connection.execute(
         sql(

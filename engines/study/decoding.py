@@ -6,8 +6,10 @@ import functools
 import json
 import sys
 from array import array
+from dataclasses import replace
 from typing import Any
 
+from engines.study.fronts import best_of
 from engines.study.records import (
     Baseline,
     Best,
@@ -15,6 +17,7 @@ from engines.study.records import (
     Ensemble,
     Evidence,
     Experiment,
+    Front,
     Study,
     Trial,
 )
@@ -103,6 +106,7 @@ def evidence_of(stored: str | None) -> Evidence | None:
         baseline=found.get("baseline"),
         p=found.get("p_beats_baseline"),
         trading=found.get("trading"),
+        held_out_values=found.get("held_out_values", {}),
     )
 
 
@@ -116,10 +120,16 @@ def study_of(
     row: Any,
     tally: Tally,
     frozen: int = 0,
+    front: Front | None = None,
 ) -> Study:
-    """A study from its row, with Optuna's `study_name`. frozen: jobs that stand still."""
+    """A study from its row, with Optuna's `study_name`. frozen: jobs that stand still.
+
+    front: where it has several metrics.
+    """
     counts = Counts(**{w: tally.counts[s] for s, w in TRIAL_WORDS.items()}, goal=row["goal"])
-    best = tally.best
+    best = None if tally.best is None else Best(*tally.best, None)
+    if front is not None:
+        best = best_of(front)
     closed = row["closed_at"] is not None
     state = study_state(
         want=row["want"],
@@ -130,7 +140,9 @@ def study_of(
         closing=row["closing_worker"] is not None,
         frozen=frozen,
     )
-    opened = state in ("done", "stopped") and best and row["held_out_number"] == best[0]
+    opened = state in ("done", "stopped") and best and row["held_out_number"] == best.number
+    if best is not None and opened:
+        best = replace(best, held_out_score=row["held_out_score"])
     return Study(
         study_id=row["study_id"],
         experiment_id=row["experiment_id"],
@@ -140,7 +152,7 @@ def study_of(
         state=state,
         want=row["want"],
         counts=counts,
-        best=Best(best[0], best[1], row["held_out_score"] if opened else None) if best else None,
+        best=best,
         message=row["failure"] or row["ended_by"] or row["held_out_note"],
         openings=row["openings"],
         train_s=tally.train_s,
@@ -148,6 +160,7 @@ def study_of(
         evidence=evidence_of(row["evidence"]) if opened else None,
         rows=capped_rows(row["plan"]),
         planned=row["plan"] is not None,
+        front=front,
     )
 
 

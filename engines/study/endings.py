@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Row
 
 from engines.clock import utc_now
-from engines.study import events, study_rows
+from engines.study import events, fronts, study_rows
 from engines.study.database import sql
 from engines.study.storage import HyperionStorage
 
@@ -33,7 +33,10 @@ class HeldOut:
 
 @dataclass(frozen=True, slots=True)
 class BestTrial:
-    """The best complete trial of a study as far as its predictor needs it."""
+    """The best complete trial of a study as far as its predictor needs it.
+
+    values: by each of several metrics; else ().
+    """
 
     study_id: int
     model: str
@@ -43,12 +46,19 @@ class BestTrial:
     seed: int
     metrics: dict[str, Any]
     duration_s: float
+    values: tuple[float, ...] = ()
 
 
 def best_trials(storage: HyperionStorage, study_id: int, limit: int = 1) -> list[BestTrial]:
-    """The best complete trials of a study, the best first and the earliest among equals."""
+    """The best complete trials of a study, the best first and the earliest among equals.
+
+    Of several metrics: the knee of their front, alone.
+    """
 
     def work(connection: Connection) -> list[BestTrial]:
+        maximize = several_metrics(connection, study_id)
+        if maximize is not None:
+            return _knee(connection, study_id, maximize)
         head = connection.execute(
             sql(
                 "SELECT s.model, e.direction FROM hx_study s "
@@ -68,6 +78,26 @@ def best_trials(storage: HyperionStorage, study_id: int, limit: int = 1) -> list
         return [_best_trial(study_id, head.model, row) for row in rows]
 
     return storage.database.read(work)
+
+
+def several_metrics(connection: Connection, study_id: int) -> tuple[bool, ...] | None:
+    """Which of several metrics are maximised; None where there is one."""
+    found = connection.execute(sql(fronts.directions(":id")), {"id": study_id}).all()
+    return fronts.maximized([tuple(row) for row in found]) if len(found) > 1 else None
+
+
+def scores(connection: Connection, study_id: int, metrics: int) -> fronts.Points:
+    """The scores of complete trials in so many metrics, by number."""
+    found = connection.execute(sql(fronts.values(":id")), {"id": study_id}).all()
+    return fronts.points_of([tuple(row) for row in found], metrics)
+
+
+def _knee(connection: Connection, study_id: int, maximize: tuple[bool, ...]) -> list[BestTrial]:
+    front = fronts.front_of(scores(connection, study_id, len(maximize)), maximize)
+    found = fronts.knee_of(front)
+    if found is None:
+        return []
+    return [replace(_trial_of(connection, study_id, found[0]), values=found[1])]
 
 
 def best_of_studies(storage: HyperionStorage, experiment_id: int, limit: int) -> list[BestTrial]:
@@ -108,19 +138,20 @@ def best_of_studies(storage: HyperionStorage, experiment_id: int, limit: int) ->
 def trial_of(storage: HyperionStorage, study_id: int, number: int) -> BestTrial:
     """A complete trial by its number. Raises KeyError if there is none."""
 
-    def work(connection: Connection) -> BestTrial:
-        row = connection.execute(
-            sql(
-                "SELECT t.*, s.model FROM hx_trial t JOIN hx_study s ON s.study_id = t.study_id "
-                "WHERE t.study_id = :id AND t.number = :number AND t.value IS NOT NULL"
-            ),
-            {"id": study_id, "number": number},
-        ).first()
-        if row is None:
-            raise KeyError(f"study {study_id} has no complete trial {number}")
-        return _best_trial(study_id, row.model, row)
+    return storage.database.read(lambda c: _trial_of(c, study_id, number))
 
-    return storage.database.read(work)
+
+def _trial_of(connection: Connection, study_id: int, number: int) -> BestTrial:
+    row = connection.execute(
+        sql(
+            "SELECT t.*, s.model FROM hx_trial t JOIN hx_study s ON s.study_id = t.study_id "
+            "WHERE t.study_id = :id AND t.number = :number AND t.value IS NOT NULL"
+        ),
+        {"id": study_id, "number": number},
+    ).first()
+    if row is None:
+        raise KeyError(f"study {study_id} has no complete trial {number}")
+    return _best_trial(study_id, row.model, row)
 
 
 _BEST = "number, trial_id, value, seed, metrics, duration_s"

@@ -6,8 +6,9 @@ budget may change.
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from engines.errors import BadInput, NotComparable
 from engines.search.space import Space
 from engines.study import events, study_rows
 from engines.study.control import REOPEN
+from engines.study.fronts import SEPARATOR
 from engines.study.location import Location
 from engines.study.storage import HyperionStorage
 from engines.study.tables import DatasetRow, EventRow, ExperimentRow, StudyRow
@@ -70,7 +72,8 @@ class ExperimentPlan:
     """Everything about an experiment before it exists. name None: `<data>-<n>`, the next free.
 
     workers, patience and limits: None is "not said", which leaves what an experiment has.
-    facts: see `engines.data.facts`. left_out: why some models can't be used, by model.
+    facts: see `engines.data.facts`. left_out: why some models can't be used, by model. metric: a
+    name, or several with commas between; `maximize` is of the first, `maximize_others` of the rest.
     """
 
     name: str | None
@@ -93,6 +96,7 @@ class ExperimentPlan:
     default_workers: int = 1
     facts: dict[str, Any] | None = None
     left_out: dict[str, str] = field(default_factory=dict)
+    maximize_others: tuple[bool, ...] = ()
 
 
 def check_name(name: str) -> str:
@@ -266,7 +270,8 @@ def _add_studies(session: Session, experiment: ExperimentRow, plan: ExperimentPl
     for offset, study in enumerate(plan.studies):
         row = known.get(study.model)
         if row is None:
-            _add_study(session, experiment, study, len(known) + offset)
+            maximize = (plan.maximize, *plan.maximize_others)
+            _add_study(session, experiment, study, len(known) + offset, maximize)
             continue
         _require_same_space(experiment, row, study)
         # A search ends a little before its time is up: the same limit again is no more time.
@@ -324,12 +329,15 @@ def _add_study(
     experiment: ExperimentRow,
     plan: StudyPlan,
     position: int,
+    maximize: Sequence[bool],
 ) -> None:
-    direction = (
-        StudyDirection.MAXIMIZE if experiment.direction == "maximize" else StudyDirection.MINIMIZE
-    )
+    ways = [StudyDirection.MAXIMIZE if up else StudyDirection.MINIMIZE for up in maximize]
     connection = session.connection()
-    study_id = study_rows.add_study(connection, f"{experiment.name}/{plan.model}", [direction])
+    study_id = study_rows.add_study(connection, f"{experiment.name}/{plan.model}", ways)
+    if len(ways) > 1:
+        # As Optuna's `set_metric_names` has it: its dashboard says which axis is which.
+        names = json.dumps(experiment.metric.split(SEPARATOR))
+        study_rows.set_study_attr(connection, study_id, "system", "study:metric_names", names)
     session.add(
         StudyRow(
             study_id=study_id,

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from engines.errors import BadInput, StoreOutdated, StoreUnavailable
+from engines.study import fronts
 from engines.study.decoding import (
     ensemble_of,
     experiment_of,
@@ -42,6 +43,7 @@ from engines.study.records import (
     Dataset,
     Event,
     Experiment,
+    Front,
     Study,
     Trial,
     TrialDetail,
@@ -218,12 +220,22 @@ class Reader:
         )
         self._tallies.refresh()
         frozen = self._frozen({r["experiment_id"] for r in rows if r["want_frozen"]})
+        several = {row["id"] for row in experiments if fronts.SEPARATOR in row["metric"]}
         grouped: dict[int, list[Study]] = defaultdict(list)
         for row in rows:
             still = frozen[row["study_id"]]
-            study = study_of(row, self._tallies.of(row["study_id"]), still)
+            front = self._front(row["study_id"]) if row["experiment_id"] in several else None
+            study = study_of(row, self._tallies.of(row["study_id"]), still, front)
             grouped[row["experiment_id"]].append(study)
         return grouped
+
+    def _front(self, study_id: int) -> Front:
+        maximize = fronts.maximized(self._ask(fronts.directions("?"), (study_id,)))
+        return fronts.front_of(self.scores(study_id, len(maximize)), maximize)
+
+    def scores(self, study_id: int, metrics: int) -> dict[int, tuple[float, ...]]:
+        """The scores of complete trials in so many metrics, by number."""
+        return fronts.points_of(self._ask(fronts.values("?"), (study_id,)), metrics)
 
     def _frozen(self, experiment_ids: set[int]) -> Counter[int]:
         """How many jobs of each study stand still; none without the runner that stopped them."""
@@ -539,9 +551,9 @@ def _fill(trial: dict[str, Any] | None, table: str, key: Any, value: Any, kind: 
         trial["params"][key] = (value, kind)
     elif table == "trial_system_attributes":
         trial["system"][key] = json.loads(value)
-    elif table == "trial_values":
+    elif table == "trial_values" and key == 0:  # the first of several metrics
         trial["value"] = _ODD_NUMBERS.get(kind, value)
-    else:
+    elif table == "trial_intermediate_values":
         trial["reports"][key] = _ODD_NUMBERS.get(kind, value)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from engines.search import pareto
 from engines.study.states import FINAL, Counts
 
 BUY_AND_HOLD = 0
@@ -14,11 +15,26 @@ BUY_AND_HOLD = 0
 
 @dataclass(frozen=True, slots=True)
 class Best:
-    """The best trial of a study. held_out_score is None until the study is done or stopped."""
+    """The best trial of a study. held_out_score is None until the study is done or stopped.
+
+    values: by each of several metrics, the first of which is the selection score; else ().
+    """
 
     number: int
     selection_score: float
     held_out_score: float | None
+    values: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """The trials of a study of several metrics that no other one beats.
+
+    maximize: of each metric, whether larger is better. points: (number, scores) by number.
+    """
+
+    maximize: tuple[bool, ...]
+    points: tuple[tuple[int, tuple[float, ...]], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +42,8 @@ class Evidence:
     """How sure the scores of a predictor are. See `engines.run.settle` for how they came to be.
 
     Intervals are 95 % each. p: the probability of such a lead over `baseline` on the held-out
-    rows by luck alone. trading: of an agent, see `engines.run.agents`.
+    rows by luck alone. trading: of an agent, see `engines.run.agents`. held_out_values: by each of
+    several metrics, None for one that says nothing of predictions; {} for a single one.
     """
 
     selection_interval: tuple[float, float] | None = None
@@ -34,6 +51,7 @@ class Evidence:
     baseline: str | None = None
     p: float | None = None
     trading: Mapping[str, Any] | None = None
+    held_out_values: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +77,8 @@ class Study:
     median_s: median seconds of a finished trial, None before the first.
     evidence: of the best trial, once the held-out part was opened for it. rows: (used, there are)
     training rows of a fold, where the model takes no more than it uses; else None. planned:
-    whether it was made with a plan, as those of earlier versions were not.
+    whether it was made with a plan, as those of earlier versions were not. front: of several
+    metrics; the best trial is its knee then.
     """
 
     study_id: int
@@ -78,6 +97,7 @@ class Study:
     evidence: Evidence | None = None
     rows: tuple[int, int] | None = None
     planned: bool = False
+    front: Front | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +136,8 @@ class Experiment:
     ensemble: None until all studies have ended. left_out: why models that were asked for can't
     be used on these data, by model. facts: what models are bound to, see `engines.data.facts`;
     empty for an experiment of an earlier version, and for an objective of one's own.
-    split: the description made when it was created. maximize: whether larger scores are better.
+    split: the description made when it was created. metric: its name, or several with commas
+    between. maximize: whether larger scores are better, by the first.
     """
 
     experiment_id: int
@@ -193,15 +214,34 @@ class Experiment:
         return max(0.0, min(known)) if known else None
 
     @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of its metrics, most often one; the first is the selection score's."""
+        return tuple(self.metric.split(","))
+
+    @property
+    def has_several(self) -> bool:
+        """Whether trials are judged by several metrics."""
+        return len(self.metrics) > 1
+
+    @property
     def ranked(self) -> tuple[Study, ...]:
-        """Studies from best to worst selection score; those without one last, in tree order."""
-        sign = -1.0 if self.maximize else 1.0
-        return tuple(
-            sorted(
-                self.studies,
-                key=lambda s: (s.best is None, sign * s.best.selection_score if s.best else 0.0),
-            )
-        )
+        """Studies from best to worst selection score; those without one last, in tree order.
+
+        Of several metrics: by the compromise that their best trials are, as a knee is chosen.
+        """
+        return tuple(self.studies[at] for at in best_first(self.studies, self.maximize))
+
+
+def best_first(studies: Sequence[Study], maximize: bool) -> list[int]:
+    """Where the best studies of the same metrics are, from the first on; see `ranked`."""
+    scored = [(at, study.best) for at, study in enumerate(studies) if study.best is not None]
+    rest = [at for at, study in enumerate(studies) if study.best is None]
+    front = studies[scored[0][0]].front if scored else None
+    if front is not None:
+        order = pareto.order([best.values for _, best in scored], front.maximize)
+        return [scored[at][0] for at in order] + rest
+    sign = -1.0 if maximize else 1.0
+    return [at for at, _ in sorted(scored, key=lambda s: sign * s[1].selection_score)] + rest
 
 
 @dataclass(frozen=True, slots=True)

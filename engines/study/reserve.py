@@ -94,7 +94,7 @@ def settling_s(
     if split is None or not studies:
         return 0.0
     rows = _drawn_rows(split)
-    intervals_s = rows * (RANKED_ROW_S if metric in RANKED else ROW_S)
+    intervals_s = rows * (RANKED_ROW_S if metric.split(",")[0] in RANKED else ROW_S)
     ends = [STUDY_S + intervals_s + _predictor_s(s, split) for s in studies if not s.settled]
     settled_s = max([sum(ends) / max(1, workers), *ends]) if ends else 0.0
     leaders = sorted(studies, key=lambda s: s.value, reverse=maximize)[:MEMBERS]

@@ -313,7 +313,7 @@ class HyperionStorage(BaseStorage):
         notes: Notes,
     ) -> None:
         facts = self._study(study_id)
-        score = float(values[0]) if values is not None and len(values) == 1 else None
+        score = float(values[0]) if values else None
 
         def work(connection: Connection) -> str:
             at = utc_now()

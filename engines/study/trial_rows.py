@@ -93,7 +93,7 @@ def add_trial(
             "study_id": study_id,
             "number": number,
             "state": state.name,
-            "value": float(values[0]) if len(values) == 1 else None,
+            "value": float(values[0]) if values else None,
             "started": utc_now() if state == TrialState.RUNNING else None,
             "finished": utc_now() if state.is_finished() else None,
             "holder": holder,

@@ -20,7 +20,7 @@ from engines.study.location import Location
 from engines.study.reader import Reader
 from engines.study.records import Experiment, Study
 from engines.study.states import FINAL
-from hyperion_tui import config, options, text, words
+from hyperion_tui import config, fronts, options, text, words
 from hyperion_tui.commands import agents
 from hyperion_tui.output import print_json, print_table, talk
 
@@ -209,6 +209,9 @@ def _bar_line(study: Study) -> str:
 def _score_line(study: Study) -> str:
     if study.best is None:
         return study.message or "no score yet"
+    if study.front is not None:
+        scores = ", ".join(text.number(value) for value in study.best.values)
+        return f"knee {scores} of {text.plural(len(study.front.points), 'trial')} on the front"
     held_out = study.best.held_out_score
     shown = "" if held_out is None else f", held-out {text.number(held_out)}"
     return f"best {text.number(study.best.selection_score)}{shown}"
@@ -255,7 +258,9 @@ def print_result(
 
 def print_ranking(experiment: Experiment) -> None:
     """Studies from best to worst, the ensemble and baselines among them, and the verdict below."""
-    if experiment.task == agents.TRADING:
+    if experiment.has_several:
+        _print_compromises(experiment)
+    elif experiment.task == agents.TRADING:
         agents.print_ranking(experiment)
     else:
         _print_models(experiment)
@@ -280,6 +285,29 @@ def _print_models(experiment: Experiment) -> None:
     rows.sort(key=lambda row: (row[1] is None, sign * (row[1] or 0.0)))
     headers = ["", "model", experiment.metric, "held-out", "95 %", "trials", "state", "time"]
     print_table(headers, [[rank, *row] for rank, row in zip(_ranks(rows), rows, strict=True)])
+
+
+def _print_compromises(experiment: Experiment) -> None:
+    """Studies of several metrics by their knees; baselines have the first metric alone."""
+    rows: list[list[Any]] = [
+        [
+            str(rank) if study.best else "",
+            *(study.model, *fronts.values(experiment, study)),
+            study.best.held_out_score if study.best else None,
+            words.held_out_interval(study.evidence),
+            len(study.front.points) if study.front else None,
+            f"{study.counts.finished}/{study.counts.goal or '-'}",
+            study.state,
+            text.duration(study.train_s),
+        ]
+        for rank, study in enumerate(experiment.ranked, start=1)
+    ]
+    blank = [None] * (len(experiment.metrics) - 1)
+    for baseline in experiment.baselines:
+        scores = [baseline.selection_score, *blank, baseline.held_out_score]
+        rows.append(["", baseline.name, *scores, None, None, None, "baseline", None])
+    headers = ["", "model", *experiment.metrics, "held-out", "95 %", "front"]
+    print_table([*headers, "trials", "state", "time"], rows)
 
 
 def _ranks(rows: Sequence[Sequence[Any]]) -> Iterator[str]:

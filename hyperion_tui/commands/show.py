@@ -30,8 +30,8 @@ from engines.errors import BadInput, NotComparable
 from engines.run.pinning import pin
 from engines.study.location import Location
 from engines.study.reader import Reader
-from engines.study.records import Evidence, Experiment, Study
-from hyperion_tui import text, words
+from engines.study.records import Evidence, Experiment, Study, Trial
+from hyperion_tui import fronts, text, words
 from hyperion_tui.commands import agents
 from hyperion_tui.commands.run import describe_start, print_ranking, print_result
 from hyperion_tui.output import print_json, print_table, talk
@@ -122,6 +122,7 @@ def show(arguments: argparse.Namespace, location: Location) -> int:
                 at = f" at {worker.trial}" if worker.trial else ""
                 print(text.clean(f"worker {worker.slot}{at}: {worker.flag}"))
         print_ranking(experiment)
+        print_front(experiment)
         print_certainty(experiment)
         for study in experiment.ranked[:1]:
             if study.best is not None:
@@ -129,6 +130,15 @@ def show(arguments: argparse.Namespace, location: Location) -> int:
                 shown = ", ".join(f"{k}={text.parameter(v)}" for k, v in params.items())
                 print(text.clean(f"best: {study.model} trial {study.best.number}: {shown}"))
     return 0
+
+
+def print_front(experiment: Experiment) -> None:
+    """Of several metrics: the trials that no other one of their study beats; else nothing."""
+    rows = fronts.rows(experiment) if experiment.has_several else []
+    if rows:
+        print_table(["front of", "trial", *experiment.metrics, ""], rows)
+    for line in fronts.plot(experiment):
+        print(text.clean(line))
 
 
 def print_certainty(experiment: Experiment) -> None:
@@ -174,29 +184,52 @@ def trials(arguments: argparse.Namespace, location: Location) -> int:
             names = ", ".join(study.name for _, study in pairs[:4])
             raise BadInput(f"`{arguments.study}` is {len(pairs)} studies ({names}...): name one.")
         found = [(e, s, reader.trials(s.study_id)) for e, s in pairs]
+        scores = {s.study_id: _scores_of_all(reader, e, s) for e, s in pairs}
         notes = {s.study_id: reader.attributes(s.study_id) for _, s in pairs if whole}
     if arguments.csv or arguments.md:
         rows = [
             row
             for e, s, listed in found
-            for row in export.trial_rows(e, s, listed, notes[s.study_id])
+            for row in export.trial_rows(e, s, listed, notes[s.study_id], scores[s.study_id])
         ]
         return write_table(arguments, rows, TRIAL_COLUMNS)
-    listed = found[0][2]
+    experiment, study, listed = found[0]
+    known = scores[study.study_id]
     if arguments.json:
-        print_json([trial_document(trial) for trial in listed])
+        print_json([{**trial_document(t), **_values(experiment, known, t)} for t in listed])
         return 0
+    others = experiment.metrics[1:]
     columns = list(dict.fromkeys(name for trial in listed for name in trial.params))
     print_table(
-        ["number", "state", "value", "time", "worker", *columns, "error"],
+        ["number", "state", "value", *others, "time", "worker", *columns, "error"],
         [
-            [t.number, t.state, t.value, text.duration(t.duration_s), t.worker]
+            [t.number, t.state, t.value]
+            + list(known.get(t.number, (None,) * (len(others) + 1))[1:])
+            + [text.duration(t.duration_s), t.worker]
             + [text.parameter(t.params[n]) if n in t.params else None for n in columns]
             + [t.error]
             for t in listed
         ],
     )
     return 0
+
+
+def _scores_of_all(
+    reader: Reader, experiment: Experiment, study: Study
+) -> dict[int, tuple[float, ...]]:
+    """Of several metrics: the scores of complete trials by number; else nothing."""
+    if not experiment.has_several:
+        return {}
+    return reader.scores(study.study_id, len(experiment.metrics))
+
+
+def _values(
+    experiment: Experiment, scores: dict[int, tuple[float, ...]], trial: Trial
+) -> dict[str, Any]:
+    if not experiment.has_several:
+        return {}
+    found = scores.get(trial.number)
+    return {"values": found and dict(zip(experiment.metrics, found, strict=True))}
 
 
 def one_trial(arguments: argparse.Namespace, location: Location) -> int:
@@ -214,7 +247,7 @@ def one_trial(arguments: argparse.Namespace, location: Location) -> int:
         print_json(trial_detail_document(detail))
         return 0
     trial = detail.trial
-    print(text.clean(f"{study.name} trial {trial.number}: {trial.state}, {_value(trial.value)}"))
+    print(text.clean(f"{study.name} trial {trial.number}: {trial.state}, {_score(trial.value)}"))
     for name, value in trial.params.items():
         print(text.clean(f"  {name} = {text.parameter(value)}"))
     for line in words.trial_lines(detail, experiment):
@@ -224,7 +257,7 @@ def one_trial(arguments: argparse.Namespace, location: Location) -> int:
     return 0
 
 
-def _value(value: float | None) -> str:
+def _score(value: float | None) -> str:
     return "no score" if value is None else f"score {text.number(value)}"
 
 

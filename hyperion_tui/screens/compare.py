@@ -13,7 +13,7 @@ from textual.widgets import Static
 from engines.analysis.compare import Group, differences, gap, group_comparable
 from engines.errors import HyperionError
 from engines.run.orders import Target
-from engines.study.records import Evidence, Experiment, Study
+from engines.study.records import Evidence, Experiment, Study, best_first
 from hyperion_tui import actions, text, words
 from hyperion_tui.messages import Snapshot
 from hyperion_tui.screens.base import Upper
@@ -310,14 +310,8 @@ def _gap(difference: float | None) -> Piece:
 def _ranked(compared: list[Compared]) -> list[Compared]:
     if not compared:
         return []
-    sign = -1.0 if compared[0].experiment.maximize else 1.0
-    return sorted(
-        compared,
-        key=lambda c: (
-            c.study.best is None,
-            sign * (c.study.best.selection_score if c.study.best else 0),
-        ),
-    )
+    order = best_first([one.study for one in compared], compared[0].experiment.maximize)
+    return [compared[at] for at in order]
 
 
 def _heading(one: Compared, everyone: Sequence[Compared]) -> str:

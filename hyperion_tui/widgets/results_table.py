@@ -154,7 +154,7 @@ class ResultsTable(WindowTable):
             self.show(ListRows())
             return
         shown = lines(experiment)
-        ranks = _ranks(shown, experiment.maximize)
+        ranks = _ranks(experiment)
         rows = [
             _row(line, ranks.get(line.key))
             for line in ordered(shown, self.sort, self.reversed, experiment.maximize)
@@ -222,10 +222,9 @@ class ResultsTable(WindowTable):
             self.toggle_mark()
 
 
-def _ranks(shown: list[Line], maximize: bool) -> dict[tuple[str, object], int]:
-    studies = [line for line in shown if line.trial and _is_value(line.score)]
-    best_first = ordered(studies, "score", False, maximize)
-    return {line.key: rank for rank, line in enumerate(best_first, start=1)}
+def _ranks(experiment: Experiment) -> dict[tuple[str, object], int]:
+    scored = [study for study in experiment.ranked if study.best is not None]
+    return {("study", study.study_id): rank for rank, study in enumerate(scored, start=1)}
 
 
 def _row(line: Line, rank: int | None) -> Row:

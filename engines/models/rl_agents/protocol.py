@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from statistics import fmean
 from typing import Any, Protocol
@@ -61,7 +61,8 @@ class AgentEvaluation:
 
     seconds_left: until the experiment's time is up, or the trial's; None without limit. listen:
     called with a step and the mean score of the seeds there; may raise what ends the trial. saver:
-    keeps the state of all trainings together.
+    keeps the state of all trainings together. metrics: what it is scored by, where those are
+    several; the first is `metric`.
     """
 
     def __init__(
@@ -76,7 +77,9 @@ class AgentEvaluation:
         listen: Callable[[int, int, float], None] | None = None,
         saver: Saver | None = None,
         tell: Told | None = None,
+        metrics: Sequence[str] = (),
     ) -> None:
+        self._metrics = metrics
         self._stages = stages
         self._terms = terms
         self._metric = metric
@@ -179,6 +182,12 @@ class AgentEvaluation:
         return self.seed_scores[self.median_seed]
 
     @property
+    def objectives(self) -> dict[str, float]:
+        """The median over the seeds by each of several metrics; not always of the same seed."""
+        a_year = self._terms.bars_per_year
+        return {name: median_score(name, self.episodes, a_year) for name in self._metrics}
+
+    @property
     def median_seed(self) -> int:
         """The seed with the median score; by Sharpe ratio where the metric is not defined yet."""
         scores = self.seed_scores or [self._sharpe(episode) for episode in self.episodes]
@@ -216,6 +225,12 @@ class AgentEvaluation:
             of_median: Mapping[str, Any] = self.episodes[self.median_seed].metrics
             found |= {name: of_median[name] for name in KEPT}
         return found
+
+
+def median_score(metric: str, episodes: Sequence[Episode], bars_per_year: float) -> float:
+    """The median of what the seeds have. Raises ScoreError where one has nothing."""
+    scores = [score_returns(metric, episode.returns, bars_per_year) for episode in episodes]
+    return sorted(scores)[len(scores) // 2]
 
 
 KEPT = ("sharpe_ratio", "total_return", "max_drawdown", "num_trades", "turnover", "exposure")
