@@ -28,6 +28,7 @@ SCOPES: dict[str, str] = {
     "compared": "Comparison",
     "trials": "Trials of a study",
     "trial": "One trial",
+    "charts": "Charts",
 }
 """The scopes in the order of the help screen, with its headings."""
 
@@ -73,6 +74,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("experiments", "o", "open", "list of experiments", "panes", 40),
     #
     Action("run", "r", "run", "start an experiment with the marked models", "work", 10),
+    Action("charts", "4", "charts", "history and importance of parameters of a study", "work", 64),
     Action("compare", "c", "compare", "marked studies side by side, or all", "work", 50),
     Action("export", "e", "export", "write trials or a comparison to a CSV file", "work", 60),
     #
@@ -119,9 +121,14 @@ ACTIONS: tuple[Action, ...] = (
     Action("turn", "t", "turn", "scores of all, or studies with parameters", "compared", 61),
     Action("changed", "d", "differences", "parameters that differ, or all", "compared", 62),
     #
+    Action("charts", "4", "charts", "history and importance of parameters", "trials", 70),
     Action("states", "f", "filter", "show trials of one state only", "trials", 71),
     #
     Action("export", "e", "export", "write the trials to a CSV file", "trials", 72),
+    #
+    Action("next(1)", "n", "next", "charts of the next study", "charts", 5),
+    Action("next(-1)", "N", "previous", "charts of the study before", "charts", 6),
+    Action("copy", "y", "copy", "copy the charts as words and numbers", "charts", 7),
     #
     Action("retry", "R", "retry", "queue a failed trial again as a new one", "trial", 5),
     Action("copy", "y", "copy", "copy the trial to the clipboard of the terminal", "trial", 6),
@@ -162,6 +169,7 @@ TOGETHER: tuple[tuple[str, ...], ...] = (
     ("app", "back", "orders", "trials", "list", "table"),
     ("app", "back", "compared", "list", "table"),
     ("app", "back", "trial", "list", "table"),
+    ("app", "back", "charts", "list"),
 )
 """Scopes whose keys hold at the same time."""
 

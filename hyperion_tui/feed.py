@@ -14,7 +14,9 @@ from dataclasses import replace
 from engines.errors import HyperionError, StoreUnavailable
 from engines.study.location import Location
 from engines.study.reader import Reader
-from engines.study.records import Experiment
+from engines.study.records import Experiment, Study
+from hyperion_tui import charting
+from hyperion_tui.charting import Charted
 from hyperion_tui.messages import Snapshot
 
 LOG_LENGTH = 5_000
@@ -41,6 +43,8 @@ class Feed:
         self._not_before = 0.0
         self._failing_since: float | None = None
         self._closed = False
+        self._charts: Reader | None = None
+        self._using_charts = threading.Lock()
         # SQLite crashes when a connection is closed under a question that still runs.
         self._using_reader = threading.Lock()
 
@@ -53,12 +57,24 @@ class Feed:
 
     def close(self) -> None:
         """Let go of the file, as soon as the thread that reads it is done."""
-        with self._using_reader:
+        with self._using_reader, self._using_charts:
             self._closed = True
-            for reader in (self._reader, self._pages):
+            for reader in (self._reader, self._pages, self._charts):
                 if reader is not None:
                     reader.close()
-            self._reader = self._pages = None
+            self._reader = self._pages = self._charts = None
+
+    def charted(self, experiment: Experiment, study: Study) -> Charted | None:
+        """What the charts of a study are drawn from; None once the feed is closed.
+
+        Runs in a thread, over a connection of its own. Raises HyperionError.
+        """
+        with self._using_charts:
+            if self._closed:
+                return None
+            if self._charts is None:
+                self._charts = Reader(self.location)
+            return charting.read(self._charts, experiment, study)
 
     def follow(self, experiment_id: int) -> None:
         """Open another experiment: the next snapshot has its log from the start."""

@@ -316,6 +316,15 @@ class Reader:
         """A page of a study's trials. order: a key of `TRIAL_ORDERS`; those without come last."""
         return self._page([study_id], order, descending, states, limit, offset)
 
+    def scores(self, study_id: int) -> list[tuple[int, float]]:
+        """Number and score of every complete trial of a study, by number."""
+        rows = self._ask(
+            "SELECT number, value FROM hx_trial WHERE study_id = ? AND state = 'COMPLETE' "
+            "AND value IS NOT NULL ORDER BY number",
+            (study_id,),
+        )
+        return [(row["number"], row["value"]) for row in rows]
+
     def trials_page_count(
         self, experiment_id: int, *, models: Sequence[str] = (), states: Sequence[str] = ()
     ) -> int:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 LEAST = (60, 20)
 
+WIDEST = 170
+"""From so many columns on, charts have a pane of their own on the main screen."""
+
 Result = TypeVar("Result")
 
 
@@ -40,6 +43,7 @@ def mark_small(screen: Screen) -> None:
     small = size.width < LEAST[0] or size.height < LEAST[1]
     screen.set_class(small, "-too-small")
     screen.set_class(size.width >= 110, "-wide")
+    screen.set_class(size.width >= WIDEST, "-widest")
     if small:
         screen.query_one(TooSmall).refresh()
 

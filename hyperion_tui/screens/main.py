@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from textual import events
 from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
@@ -12,6 +13,7 @@ from engines.run.orders import Target
 from engines.study.records import Experiment, Study
 from hyperion_tui import actions, text
 from hyperion_tui.messages import Snapshot
+from hyperion_tui.screens.charts import ChartingView, ChartsScreen
 from hyperion_tui.screens.compare import CompareScreen
 from hyperion_tui.screens.experiments import ExperimentsScreen
 from hyperion_tui.screens.export import ExportDialog, Scope
@@ -19,6 +21,7 @@ from hyperion_tui.screens.launch import Draft, LaunchDialog
 from hyperion_tui.screens.ordering import OrderingView
 from hyperion_tui.screens.trial import TrialScreen
 from hyperion_tui.screens.trials import TrialsScreen
+from hyperion_tui.widgets.charts import Charts
 from hyperion_tui.widgets.experiment_header import ExperimentHeader
 from hyperion_tui.widgets.lines import LineView
 from hyperion_tui.widgets.model_tree import ModelTree
@@ -37,8 +40,8 @@ WELCOME = (
 STARTING = ("Nothing has finished yet.",)
 
 
-class MainScreen(OrderingView):
-    """Tree, results and log of the open experiment."""
+class MainScreen(OrderingView, ChartingView):
+    """Tree, results and log of the open experiment, and charts where there is room."""
 
     SCOPES = ("panes", "work", "orders", "tree")
     BINDINGS = actions.bindings("panes", "work")
@@ -57,6 +60,7 @@ class MainScreen(OrderingView):
         yield Horizontal(
             ModelTree(catalogue.families(), id="tree"),
             Vertical(ResultsTable(id="results"), TrialLog(id="log"), id="right"),
+            Charts(id="charts", number="4 "),
             id="panes",
         )
         yield Prompt(id="prompt")
@@ -90,6 +94,7 @@ class MainScreen(OrderingView):
         self._explain_emptiness(snapshot)
         self.results.show_experiment(experiment)
         self.log_pane.add(snapshot.current_id, snapshot.events)
+        self.chart(self._charted())
         self.warn(snapshot.problem or "")
 
     def _grey_models(self, experiment: Experiment | None) -> None:
@@ -116,16 +121,31 @@ class MainScreen(OrderingView):
         else:
             self.results.explain_emptiness(STARTING if snapshot.current else WELCOME)
 
+    def _charted(self) -> Target | None:
+        """The study whose charts are shown: the one under the cursor, else the best."""
+        experiment = self.hyperion.snapshot.current
+        if experiment is None:
+            return None
+        in_tree = self.models.current_study() if self.models.has_focus else None
+        study = in_tree or self.results.current_study or next(iter(experiment.ranked), None)
+        return None if study is None else (experiment, study)
+
     # -- what the panes say --------------------------------------------------------------------
+
+    def on_resize(self, _: events.Resize) -> None:
+        """The charts may have come into view."""
+        self.call_after_refresh(lambda: self.chart(self._charted()))
 
     def on_line_view_moved(self, message: LineView.Moved) -> None:
         if message.view is not self.focused:
             return
+        if message.view is not self.charts:
+            self.chart(self._charted())
         if message.view is self.models:
             self.hint(self.models.about_current())
         elif message.view is self.results:
             self.hint(self.results.about_current())
-        else:
+        elif message.view is self.log_pane:
             event = self.log_pane.current
             self.hint("" if event is None or self.log_pane.following else event.text)
 
@@ -134,7 +154,7 @@ class MainScreen(OrderingView):
             self._open_trials(self.results.current_study)
         elif message.view is self.models:
             self._open_trials(self.models.current_study())
-        else:
+        elif message.view is self.log_pane:
             self._open_trial()
 
     def _open_trials(self, study: Study | None) -> None:
@@ -168,7 +188,7 @@ class MainScreen(OrderingView):
 
     def _zoom(self, pane: Widget | None) -> None:
         self.set_class(pane is not None, "-zoom")
-        for part in (self.models, self.results, self.log_pane):
+        for part in (self.models, self.results, self.log_pane, self.charts):
             part.set_class(pane is part, "-zoomed")
         self.query_one("#right").set_class(pane in (self.results, self.log_pane), "-zoomed")
 
@@ -229,6 +249,14 @@ class MainScreen(OrderingView):
         experiment = self.hyperion.snapshot.current
         studies = self.results.marked_studies() or (experiment.studies if experiment else ())
         return [study.study_id for study in studies]
+
+    def action_charts(self) -> None:
+        """The charts of the study under the cursor on a whole screen."""
+        target = self._charted()
+        if target is None:
+            self.say("there is nothing to draw yet")
+        else:
+            self.app.push_screen(ChartsScreen(target[1].study_id))
 
     def action_compare(self) -> None:
         """Marked studies side by side, or all of the experiment."""

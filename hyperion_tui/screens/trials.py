@@ -15,6 +15,7 @@ from engines.study.records import Study, Trial
 from hyperion_tui import actions, text
 from hyperion_tui.messages import Snapshot
 from hyperion_tui.screens.base import Upper
+from hyperion_tui.screens.charts import ChartsScreen
 from hyperion_tui.screens.export import ExportDialog, Scope
 from hyperion_tui.screens.ordering import OrderingView
 from hyperion_tui.screens.trial import TrialScreen
@@ -162,6 +163,10 @@ class TrialsScreen(Upper, OrderingView):
         else:
             self._sort = SORTS[(SORTS.index(self._sort) + 1) % len(SORTS)]
         self._read_from_the_top()
+
+    def action_charts(self) -> None:
+        """History and importance of this study."""
+        self.app.push_screen(ChartsScreen(self._study_id))
 
     def action_states(self) -> None:
         """Show one state after the other, then all."""

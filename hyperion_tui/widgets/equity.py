@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import accumulate
 
+from hyperion_tui.widgets import braille
 from hyperion_tui.widgets.lines import Piece
 
 HEIGHT = 8
@@ -13,9 +14,6 @@ NARROWEST = 16
 
 AGENT, HOLD = "accent", "dim"
 """Styles of both curves; where they cross, the agent's is seen."""
-
-_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
-"""Bits of a braille character, by row and column of its dots (Unicode 2800 to 28FF)."""
 
 
 def equity_lines(
@@ -42,10 +40,14 @@ def equity_lines(
     if across < NARROWEST:
         return heading
     cells = [_cells(curve, low, high, across) for curve in curves]
+    styles = (AGENT, HOLD)[: len(cells)]
     return [
         *heading,
         *(
-            ((f"{label.rjust(margin - 2)} ┤", "dim"), *_joined([rows[y] for rows in cells]))
+            (
+                (f"{label.rjust(margin - 2)} ┤", "dim"),
+                *braille.joined([rows[y] for rows in cells], styles),
+            )
             for y, label in enumerate(labels)
         ),
     ]
@@ -59,34 +61,8 @@ def _end(curve: Sequence[float]) -> str:
     return f"{curve[-1] - 1.0:+.1%}"
 
 
-def _cells(curve: Sequence[float], low: float, high: float, across: int) -> list[list[int]]:
-    """(HEIGHT, across) bits of the braille characters that show a curve."""
-    columns, down = 2 * across, 4 * HEIGHT
-    span = (high - low) or 1.0
-    cells = [[0] * across for _ in range(HEIGHT)]
-    before = None
-    for x in range(columns):
-        value = curve[round(x * (len(curve) - 1) / (columns - 1))]
-        row = round((high - value) / span * (down - 1))
-        first = row if before is None else before
-        # A steep move is a column of dots, so that the line has no holes.
-        for y in range(min(first, row), max(first, row) + 1):
-            cells[y // 4][x // 2] |= _DOTS[y % 4][x % 2]
-        before = row
-    return cells
-
-
-def _joined(rows: Sequence[Sequence[int]]) -> tuple[Piece, ...]:
-    """One line of all curves: each character has the style of the first curve in it."""
-    pieces: list[Piece] = []
-    for cells in zip(*rows, strict=True):
-        bits = 0
-        for one in cells:
-            bits |= one
-        sign = chr(0x2800 + bits) if bits else " "
-        style = AGENT if cells[0] else HOLD
-        if pieces and (pieces[-1][1] == style or not bits):
-            pieces[-1] = (pieces[-1][0] + sign, pieces[-1][1])
-        else:
-            pieces.append((sign, style))
-    return tuple(pieces)
+def _cells(curve: Sequence[float], low: float, high: float, across: int) -> braille.Cells:
+    last = 2 * across - 1
+    shown = (curve[round(x * (len(curve) - 1) / last)] for x in range(2 * across))
+    rows = (braille.row_of(value, low, high, HEIGHT) for value in shown)
+    return braille.line(rows, across, HEIGHT)

@@ -12,10 +12,15 @@ import pytest
 from engines.models import catalogue
 from engines.models.spec import Cost, Form, ModelSpec
 from engines.search.space import Float, Int, Space
-from tests.tui.driving import sitting
+from tests.tui.driving import Seat, sitting
 from tests.tui.stores import EVIDENCE, Store, add_typical
 
 KEPT = Path(__file__).with_name("pictures")
+SIZES = [
+    pytest.param((80, 24), id="80x24"),
+    pytest.param((120, 40), id="120x40"),
+    pytest.param((200, 60), id="200x60", marks=pytest.mark.slow),
+]
 AT = "2026-11-22T20:41:07.123456+00:00"
 
 
@@ -60,10 +65,16 @@ SCENES: dict[str, list[str]] = {
     "launch": ["r"],
     "stop": ["x"],
     "help": ["question_mark"],
+    "charts": ["o", "down", "enter", "2", "4"],
 }
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+def reading(seat: Seat) -> bool:
+    """Whether a screen still waits for charts."""
+    return any(getattr(screen, "reads_charts", False) for screen in seat.app.screen_stack)
+
+
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("scene", SCENES)
 async def test_a_screen_looks_as_it_did(store: Store, scene: str, size: tuple[int, int]):
     earlier, ids = add_typical(store, "earlier", at=AT, trials=12, goal=12, paused=False)
@@ -71,12 +82,16 @@ async def test_a_screen_looks_as_it_did(store: Store, scene: str, size: tuple[in
         store.end(study, 0.71, 3, EVIDENCE)
     store.change("hx_study", f"study_id = {ids[0]}", plan='{"rows": [4000, 50000]}')
     store.ensemble(earlier, 0.91, 0.72, {"earlier/lightgbm#3": 0.75, "earlier/ridge#0": 0.25})
+    if scene == "charts":
+        for number in range(12, 40):
+            params = {"rate": 0.1 * (1 + number % 7), "depth": 3 + number % 5}
+            store.trial(ids[3], number, 0.84 + 0.002 * number - 0.01 * (number % 7), params=params)
     add_typical(store, at=AT)
 
     async with sitting(store.location, size) as seat:
         await seat.sees("0.9000")
         await seat.press(*SCENES[scene])
-        await seat.pilot.pause()
+        await seat.until(lambda: not reading(seat), "the end of reading")
         shown = seat.text().rstrip() + "\n"
 
     file = KEPT / f"{scene}-{size[0]}x{size[1]}.txt"
