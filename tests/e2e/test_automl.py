@@ -55,6 +55,7 @@ def test_a_run_has_its_trials_a_held_out_score_and_baselines_beside(world: World
     assert {name for name in left if not name.startswith(world.store.name)} <= {"home"}, left
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_it_goes_on_as_if_nothing_had_happened(
     world: World, tmp_path: Path
 ) -> None:

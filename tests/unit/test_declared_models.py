@@ -84,7 +84,17 @@ BLIND = {"dummy"}
 WEAK = {"extra_tree": 0.15}
 """What is expected of a single tree with random cuts: parts of forests, not models."""
 
-by_case = pytest.mark.parametrize(("name", "task"), CASES, ids=[f"{n}-{t}" for n, t in CASES])
+
+def _marks(name: str, task: str) -> tuple:
+    """A network of windows as a classifier is the same network with another end."""
+    windows = catalogue.models()[name].forms[task].windows  # type: ignore[index]
+    return (pytest.mark.slow,) if windows and task == "classification" else ()
+
+
+by_case = pytest.mark.parametrize(
+    ("name", "task"),
+    [pytest.param(n, t, id=f"{n}-{t}", marks=_marks(n, t)) for n, t in CASES],
+)
 by_name = pytest.mark.parametrize("name", NAMES)
 
 
