@@ -2,8 +2,9 @@
 
 One table: the figure, its bar, and whether it holds. Every figure but one is taken from outside: a
 child of this process on a terminal of 120x40 that answers like xterm (`_terminal.py`), on synthetic
-stores (`_stores.py`) that another process keeps moving as workers would (`_screen_news.py`). The one
-is the longest block of the event loop, which a watch inside of the app sees (`_screen_program.py`).
+stores (`_stores.py`) that another process keeps moving as workers would (`_screen_news.py`). The
+one is the longest block of the event loop, which a watch inside of the app sees
+(`_screen_program.py`).
 
   first     first full paint beside hello Textual of the same run; `--help` and `list`
   keys      row move, page, order and filter among 100,000 trials, while the log gets 50 lines/s:

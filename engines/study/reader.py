@@ -231,9 +231,9 @@ class Reader:
 
     def _front(self, study_id: int) -> Front:
         maximize = fronts.maximized(self._ask(fronts.directions("?"), (study_id,)))
-        return fronts.front_of(self.scores(study_id, len(maximize)), maximize)
+        return fronts.front_of(self.points(study_id, len(maximize)), maximize)
 
-    def scores(self, study_id: int, metrics: int) -> dict[int, tuple[float, ...]]:
+    def points(self, study_id: int, metrics: int) -> dict[int, tuple[float, ...]]:
         """The scores of complete trials in so many metrics, by number."""
         return fronts.points_of(self._ask(fronts.values("?"), (study_id,)), metrics)
 

@@ -220,7 +220,7 @@ def _scores_of_all(
     """Of several metrics: the scores of complete trials by number; else nothing."""
     if not experiment.has_several:
         return {}
-    return reader.scores(study.study_id, len(experiment.metrics))
+    return reader.points(study.study_id, len(experiment.metrics))
 
 
 def _values(
