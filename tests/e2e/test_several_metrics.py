@@ -20,10 +20,10 @@ def test_a_run_of_two_metrics_survives_kill_9_and_opens_the_held_out_part_for_th
     world: World,
 ) -> None:
     world.hyperion(
-        *("run", "ridge", "k_neighbors", "--data", "diabetes", *TWO, "--name", "e"),
-        *("--trials", "12", "--workers", "2", "--detach"),
+        *("run", "k_neighbors", "--data", "diabetes", *TWO, "--name", "e"),
+        *("--trials", "12", "--workers", "1", "--detach"),
     )
-    wait_until(lambda: world.finished() >= 5, "5 finished trials")
+    wait_until(lambda: world.finished() >= 3, "3 finished trials")
     before = world.ask("SELECT trial_id, objective, value FROM trial_values")
     world.kill_everything()
     world.hyperion("resume", "e")
@@ -34,7 +34,7 @@ def test_a_run_of_two_metrics_survives_kill_9_and_opens_the_held_out_part_for_th
     ended = (
         "SELECT count(*), sum(n) FROM (SELECT count(*) AS n FROM trial_values GROUP BY trial_id)"
     )
-    assert world.ask(ended) == [(24, 48)]
+    assert world.ask(ended) == [(12, 24)]
     assert document["metrics"] == {"r2": "maximize", "fit_time": "minimize"}
     assert (document["ensemble"], document["ensemble_note"]) == (
         None,
@@ -56,8 +56,6 @@ def test_a_run_of_two_metrics_survives_kill_9_and_opens_the_held_out_part_for_th
     told = shown(world, "show", "e")
     assert "front of" in told
     assert "#: the knee" in told
-    world.hyperion("run", "ridge", "--data", "diabetes", "--trials", "2", "--name", "single")
-    world.hyperion("compare", "e", "single", check=5)
 
 
 @pytest.mark.slow
@@ -67,12 +65,12 @@ def test_agents_are_judged_by_sharpe_ratio_and_drawdown_together(
     data = csv_of(ornstein_uhlenbeck(520, seed=3), tmp_path)
     document = world.hyperion(
         *("run", "rainbow_dqn", "--data", data, "--metric", "sharpe_ratio,max_drawdown"),
-        *("--trials", "2", "--workers", "1", "--seed", "4"),
+        *("--trials", "1", "--workers", "1", "--seed", "4"),
         TRADING_EPISODES="1",
     )
 
     (study,) = document["studies"]
-    assert study["trials"]["complete"] == 2, study
+    assert study["trials"]["complete"] == 1, study
     assert document["metrics"] == {"sharpe_ratio": "maximize", "max_drawdown": "maximize"}
     assert study["best"]["number"] in study["pareto"]
     assert -1.0 < study["best"]["values"]["max_drawdown"] <= 0.0
