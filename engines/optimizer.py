@@ -15,7 +15,7 @@ from typing import Any, Unpack
 
 from engines.data.frames import from_arrays
 from engines.data.given import given_rows
-from engines.errors import BadInput
+from engines.errors import BadInput, HyperionError
 from engines.face import agents
 from engines.face.calls import SEED, TRIALS, Options, Unsaid, reads_windows, said, time_limit_s
 from engines.face.fitted import Fitted, labels_like
@@ -232,8 +232,10 @@ class HyperparameterOptimizer(Fitted):
         """SAC, TD3 and Rainbow DQN, by their Sharpe ratio on bars that X and y are read as.
 
         X with open, high, low and close columns, or one of prices, is bars; otherwise y is the
-        return of the next bar and X the features. All rows are one market in their order, and the
-        first 60 % train, the next 20 % choose, the last 20 % are held out.
+        return of the next bar and X the features. All rows (X_test behind X_val, where given) are
+        one market in their order, and the first 60 % train, the next 20 % choose, the last 20 % are
+        held out. TRADING_EPISODES is how often an agent trades the training bars; without, it
+        trades 5,000.
         """
         return self._optimize(["rl_agents"], X_train, y_train, X_val, y_val, n_trials, options)
 
@@ -248,7 +250,8 @@ class HyperparameterOptimizer(Fitted):
     ) -> Results:
         """Every model that can do these data; `n_trials` each, or each model's own number.
 
-        Models that read windows of rows need `ordered=True`. Agents are no part of it.
+        Models that read windows of rows need `ordered=True`. Agents are part of it where X has
+        open, high, low and close columns: they trade these bars, whatever y is.
         """
         return self._optimize(["all"], X_train, y_train, X_val, y_val, n_trials, options)
 
@@ -287,18 +290,17 @@ class HyperparameterOptimizer(Fitted):
         limit = time_limit_s() if limit is None else limit
         request = self._request(words, n_trials, limit, options)
         traders = tuple(word for word in words if agents.names_agents(word))
-        results = Results()
         learners = tuple(word for word in words if word not in traders)
-        if traders:
-            parts = [(X_train, y_train), (X_val, y_val)]
-            asked = replace(request, selectors=traders, metric=options.get("metric"))
-            location = self._location()
-            created = agents.create_trading(location, asked, parts, self._display.say)
-            results.add(self._finish(location, created, None))
+        results = Results()
+        rows = ((X_train, y_train), (X_val, y_val))
+        if traders or (agents.names_all(words) and agents.has_prices(X_train)):
+            asked = agents.trading_request(request, traders, alone=not learners)
+            results.add(self._trade(asked, traders, [*rows], options))
         if learners:
-            rows = ((X_train, y_train), (X_val, y_val))
             deadline = None if limit is None else begun + limit
-            results.add(self._learn(replace(request, selectors=learners), rows, options, deadline))
+            left = None if deadline is None else max(MARGIN, deadline - time.monotonic())
+            learning = replace(request, selectors=learners, time_s=left)
+            results.add(self._learn(learning, rows, options, deadline))
         for model, reason in results.failed.items():
             self._display.say(f"{model}: no result, {reason}")
         return results
@@ -319,6 +321,21 @@ class HyperparameterOptimizer(Fitted):
             min_improvement=self._min_improvement,
             own_metric=self._metric if options.get("metric") is None else None,
         )
+
+    def _trade(
+        self, asked: Request, traders: Sequence[str], parts: list[tuple[Any, Any]], options: Options
+    ) -> Results:
+        """What agents reach. traders: those that were named; without one, all that can trade."""
+        if options.get("X_test") is not None:
+            parts = [*parts, (options["X_test"], options.get("y_test"))]
+        location = self._location()
+        try:
+            created = agents.create_trading(location, asked, parts, self._display.say)
+        except HyperionError as error:
+            if traders:
+                raise
+            return Results(failed={agents.FAMILY: str(error)})
+        return self._finish(location, created, None)
 
     def _learn(
         self,

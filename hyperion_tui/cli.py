@@ -172,7 +172,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         help="r2, rmse, mae, mse, mape, pinball; accuracy, balanced_accuracy, f1, roc_auc, "
         "log_loss; of forecasts also mase, directional_accuracy; of agents sharpe_ratio, "
         "sortino_ratio, calmar_ratio, total_return, max_drawdown; several with commas between, as "
-        "accuracy,fit_time")  # fmt: skip
+        "accuracy,fit_time; or file.py:function")  # fmt: skip
     add("--name", metavar="EXPERIMENT", help="a name, or an experiment to add to")
     add("--sampler", default="tpe", metavar="NAME", help="tpe, random, gp, cmaes, qmc or grid")
     add("--pruner", metavar="NAME", help="racing, none, median, halving or wilcoxon")
@@ -250,9 +250,9 @@ def _add_export(add: Callable[[str, str, str], argparse.ArgumentParser]) -> None
     sub.add_argument("data", metavar="DATA", help="CSV or Parquet with the same columns")
     sub.add_argument("--out", metavar="FILE", help="write CSV to FILE instead of stdout")
     sub.add_argument("--force", action="store_true", help="replace FILE if it exists")
-    add("check", "a space or an objective, before trial 0", "check space.toml").add_argument(
-        "file", metavar="FILE", help="FILE.toml, or file.py:function"
-    )
+    add(
+        "check", "a space, an objective or a metric, before trial 0", "check space.toml"
+    ).add_argument("file", metavar="FILE", help="FILE.toml, or file.py:function")
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:

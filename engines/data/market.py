@@ -1,7 +1,8 @@
 """Bars as a data set of an experiment: read and checked by the simulator, stored like any other.
 
-The columns of a snapshot of bars are open, high, low and close, and volume where it is known; its
-target is the simple return of each bar.
+The columns of a snapshot of bars are open, high, low and close, volume where it is known, and those
+of a person's own that agents see beside the built-in features; its target is the simple return of
+each bar.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from engines.data.snapshot import Snapshot
 from engines.errors import BadInput, PackageMissing, one_line
 from simulator.bars import PRICES, Bars, load_bars
 from simulator.errors import PackageNeeded, SimulatorError
+from simulator.features import BUILT_IN
 from simulator.samples import SAMPLES, load_sample
 
 TARGET = "close"
@@ -38,10 +40,12 @@ def load_market(
     bars_per_year: float | None = None,
     name: str | None = None,
     room: Room | None = None,
+    show_columns: bool = False,
 ) -> MarketData:
     """Bars from a CSV or Parquet file, a sample's name, or a table.
 
     What a table must have, and what is checked, says `simulator.bars.load_bars`. name: of a table.
+    show_columns: whether agents see its other columns of numbers, which are to be of order 1.
     Raises BadInput for bars that can't be traded, PackageMissing for a sample without its package.
     """
     try:
@@ -60,18 +64,28 @@ def load_market(
         raise PackageMissing(f"{error}.") from None
     except SimulatorError as error:
         raise BadInput(f"{one_line(error)}.") from None
-    return _dataset(bars, label, path, time_column)
+    return _dataset(bars, label, path, time_column, show_columns=show_columns)
 
 
-def _dataset(bars: Bars, name: str, path: str | None, clock: str | None) -> MarketData:
+def seen(bars: Bars) -> list[str] | None:
+    """What agents see of bars, as `simulator.features` takes it."""
+    return [*BUILT_IN, *bars.columns] if bars.columns else None
+
+
+def _dataset(
+    bars: Bars, name: str, path: str | None, clock: str | None, *, show_columns: bool = False
+) -> MarketData:
     columns = {price: getattr(bars, price) for price in PRICES}
     if bars.volume is not None:
         columns["volume"] = bars.volume
     notices = bars.notices
-    if bars.columns:
+    if show_columns:
+        columns |= bars.columns
+    elif bars.columns:
         unused = ", ".join(list(bars.columns)[:4])
         more = f" and {len(bars.columns) - 4} more" if len(bars.columns) > 4 else ""
         notices = (*notices, f"agents see built-in features only, not the columns {unused}{more}")
+        bars = replace(bars, columns={})
     times = None if bars.stamps is None else bars.stamps.astype("datetime64[ns]").astype(np.int64)
     dataset = MarketData(
         name=name,
@@ -94,13 +108,17 @@ def _dataset(bars: Bars, name: str, path: str | None, clock: str | None) -> Mark
 
 def bars_of(snapshot: Snapshot, bars_per_year: float) -> Bars:
     """The bars that a snapshot of a market holds; their stamps are not in it."""
-    columns = [np.array(column) for column in np.asarray(snapshot.X).T]
+    values = np.asarray(snapshot.X).T
+    columns = {
+        name: np.array(one) for (name, _), one in zip(snapshot.features, values, strict=True)
+    }
     return Bars(
-        open=columns[0],
-        high=columns[1],
-        low=columns[2],
-        close=columns[3],
-        volume=columns[4] if len(columns) > 4 else None,
+        open=columns.pop("open"),
+        high=columns.pop("high"),
+        low=columns.pop("low"),
+        close=columns.pop("close"),
+        volume=columns.pop("volume", None),
         stamps=None,
         bars_per_year=bars_per_year,
+        columns=columns,
     )

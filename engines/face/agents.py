@@ -2,42 +2,63 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from engines.data.frames import as_frame, as_labels
+from engines.data.market import load_market
+from engines.data.scoring import TRADING
 from engines.errors import BadInput
+from engines.face.calls import episodes
 from engines.models import catalogue
-from engines.models.spec import TASKS
 from engines.run.start import Request, create
 from engines.study.location import Location
+from simulator.bars import PRICES
+from simulator.features import BUILT_IN, LOOK_BACK
 
-FAMILY, TASK = "rl_agents", "trading"
-PRICES = ("open", "high", "low", "close")
+FAMILY = "rl_agents"
 SINGLE = ("close", "price")
 
 
 def names_agents(word: str) -> bool:
     """Whether a selector is the family of agents, or one of them."""
     form = catalogue.normalise(word)
-    members = catalogue.families().get(FAMILY, ())
-    known = {"sac", "td3", "rainbowdqn", *(catalogue.normalise(spec.name) for spec in members)}
-    return form == catalogue.normalise(FAMILY) or form in known
+    members = (spec.name for spec in catalogue.families()[FAMILY])
+    return form in {catalogue.normalise(name) for name in (FAMILY, *members)}
 
 
-def require_agents() -> None:
-    """Raise BadInput where this version has none."""
-    if FAMILY not in catalogue.families() or TASK not in TASKS:
-        raise BadInput(
-            "Trading agents are not part of this version: see `show_model_capabilities()` for "
-            "what is."
-        )
+def names_all(words: Sequence[str]) -> bool:
+    """Whether selectors ask for every model there is."""
+    return "all" in {catalogue.normalise(word) for word in words}
+
+
+def trading_request(request: Request, traders: Sequence[str], *, alone: bool) -> Request:
+    """What to ask of agents. traders: those that were named, or none for all.
+
+    alone: whether the call searches nothing else. If it does, agents have half of its time, a name
+    of their own, and their own metric.
+    """
+    name, limit = request.name, request.time_s
+    return replace(
+        request,
+        task=TRADING,
+        selectors=tuple(traders) or (FAMILY,),
+        own_metric=None,
+        metric=request.metric if alone else None,
+        episodes=episodes(),
+        name=name if alone or name is None else f"{name}-agents",
+        time_s=limit if alone or limit is None else limit / 2,
+    )
+
+
+def has_prices(X: Any) -> bool:
+    """Whether X has open, high, low and close columns, whatever their case."""
+    names = getattr(X, "columns", ())
+    return set(PRICES) <= {str(name).strip().lower() for name in names}
 
 
 def as_bars(X: Any, y: Any) -> pd.DataFrame:
@@ -45,9 +66,9 @@ def as_bars(X: Any, y: Any) -> pd.DataFrame:
 
     X: (rows, columns), a frame or an array with open, high, low and close columns, or a column
     `close` or `price`, or one column, which is the price: then y is not used. Otherwise y (rows,)
-    is the return of the next bar, as a part of the price, and X are features. Names are taken
-    whatever their case; an index of times becomes the column `time`. With one price a bar opens
-    where the last one closed. Raises BadInput for returns that no price can have.
+    is the return of the next bar, as a part of the price, and X are features, see `in_spreads`.
+    Names are taken whatever their case; an index of times becomes the column `time`. With one price
+    a bar opens where the last one closed. Raises BadInput for returns that no price can have.
     """
     stamps = X.index if isinstance(getattr(X, "index", None), pd.DatetimeIndex) else None
     frame = as_frame(X)
@@ -60,10 +81,31 @@ def as_bars(X: Any, y: Any) -> pd.DataFrame:
         close = pd.to_numeric(frame[price], errors="coerce")
         frame = _of_closes(close, frame.drop(columns=price))
     else:
-        frame = _of_closes(_closes_of_returns(as_labels(y), len(frame)), frame)
+        frame = _of_closes(_closes_of_returns(as_labels(y), len(frame)), in_spreads(frame))
     if stamps is not None and "time" not in frame.columns:
         frame.insert(0, "time", stamps.strftime("%Y-%m-%dT%H:%M:%S%z"))
     return frame
+
+
+def shows_features(X: Any) -> bool:
+    """Whether the columns of X are features of bars that y makes, and no prices."""
+    frame = as_frame(X)
+    names = {str(name).lower() for name in frame.columns}
+    return not (has_prices(frame) or names & set(SINGLE) or frame.shape[1] == 1)
+
+
+def in_spreads(frame: pd.DataFrame) -> pd.DataFrame:
+    """Columns of numbers as agents see them: distances from their mean so far, in spreads so far.
+
+    Row t is scaled by rows up to t alone, so nothing of the future is in it; the first rows are
+    NaN, a missing value is the last known one. 0 where a column has never changed. Columns that are
+    no numbers are left out. Names of built-in features get an `x_` in front.
+    """
+    numbers = frame.select_dtypes(["number", "bool"]).astype(np.float64).ffill()
+    so_far = numbers.expanding(LOOK_BACK)
+    spread = so_far.std()
+    scaled = ((numbers - so_far.mean()) / spread.where(spread > 0)).where(spread != 0, 0.0)
+    return scaled.rename(columns={name: f"x_{name}" for name in numbers if name in BUILT_IN})
 
 
 def _closes_of_returns(returns: Any, rows: int) -> pd.Series:
@@ -95,19 +137,20 @@ def create_trading(
 ) -> int:
     """Create an experiment of agents on the bars of all (X, y) parts; returns its id.
 
-    Raises BadInput without agents or bars, PackageMissing without their packages.
+    The parts follow each other in time; y may be None where X has prices. Raises BadInput for rows
+    that can't be traded, PackageMissing for agents whose packages are not installed.
     """
-    require_agents()
     catalogue.select(request.selectors)
     frames = [X if isinstance(X, pd.DataFrame) else as_frame(X) for X, _ in parts]
     has_times = all(isinstance(frame.index, pd.DatetimeIndex) for frame in frames)
-    market = pd.concat(frames, ignore_index=not has_times)
-    bars = as_bars(market, np.concatenate([as_labels(y) for _, y in parts]))
+    rows = pd.concat(frames, ignore_index=not has_times)
+    labels = [as_labels(y) for _, y in parts if y is not None]
+    bars = as_bars(rows, np.concatenate(labels) if labels else None)
+    market = load_market(bars, name="bars", show_columns=shows_features(rows))
     tell(
         f"{len(bars):,} bars in the order given: the first 60 % train, the next 20 % choose, the "
         "last 20 % are held out, wherever X_val begins."
     )
-    with tempfile.TemporaryDirectory(prefix="hyperion-") as folder:
-        path = Path(folder) / "bars.csv"
-        bars.to_csv(path, index=False)
-        return create(location, replace(request, data=str(path), task=TASK))
+    for notice in market.notices:
+        tell(notice)
+    return create(location, request, market)

@@ -13,6 +13,7 @@ from engines.errors import BadInput
 from engines.models import catalogue
 
 TRIALS, SEED, TIMEOUT = "OPTUNA_TRIALS", "RANDOM_SEED", "OPTIMIZATION_TIMEOUT"
+EPISODES = "TRADING_EPISODES"
 
 
 class Unsaid(int):
@@ -20,17 +21,28 @@ class Unsaid(int):
 
     def or_environment(self, name: str) -> int:
         """The whole number in the environment variable, or this one. Raises BadInput."""
-        text = os.environ.get(name, "").strip()
-        if not text:
-            return int(self)
-        if not text.isdecimal() or len(text) > 10:
-            raise BadInput(f"{name} is `{text[:40]}`, not a whole number: mend it or unset it.")
-        return int(text)
+        found = _whole(name)
+        return int(self) if found is None else found
+
+
+def _whole(name: str) -> int | None:
+    text = os.environ.get(name, "").strip()
+    if text and (not text.isdecimal() or len(text) > 10):
+        raise BadInput(f"{name} is `{text[:40]}`, not a whole number: mend it or unset it.")
+    return int(text) if text else None
 
 
 def said(number: int, variable: str) -> int:
     """A number as given, or what the environment says where it was left to its default."""
     return number.or_environment(variable) if isinstance(number, Unsaid) else number
+
+
+def episodes() -> int | None:
+    """TRADING_EPISODES, how often an agent trades the training bars, or None. Raises BadInput."""
+    found = _whole(EPISODES)
+    if found == 0:
+        raise BadInput(f"{EPISODES} is 0: at least 1, or unset it.")
+    return found
 
 
 def time_limit_s() -> float | None:

@@ -54,6 +54,8 @@ class Results(dict[str, dict[str, Any]]):
         """Take in the results of another experiment."""
         self.update(other)
         self.failed |= other.failed
+        for model in self:
+            self.failed.pop(next((a for a, shown in AGENTS.items() if shown == model), model), None)
 
 
 def results_of(context: Context, reader: Reader, experiment: Experiment) -> Results:
@@ -76,7 +78,8 @@ def _result(
     params: of the best trial. score: its selection score, in `metric`. trials: finished ones.
     optimization_time: seconds spent in them, by all workers together. held_out_score: on rows that
     the search never saw, or None. validation_scores: of the best trial on each part that it was
-    scored on. parameter_importance: shares that sum to 1, empty where too few trials tell.
+    scored on, of agents each seed. parameter_importance: shares that sum to 1, empty where too few
+    trials tell.
     """
     best = study.best
     assert best is not None
@@ -94,7 +97,9 @@ def _result(
         "optimization_time": study.train_s,
         "best_trial_number": best.number,
         "held_out_score": best.held_out_score,
-        "validation_scores": [float(score) for score in detail.metrics.get("folds", ())],
+        "validation_scores": [
+            float(score) for score in detail.metrics.get("seeds" if is_agent else "folds", ())
+        ],
         "parameter_importance": _importance(context, study),
         "direction": "maximize" if experiment.maximize else "minimize",
         "study": study.name,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from engines.data.datasets import Dataset
-from engines.data.market import MarketData, load_market
+from engines.data.market import MarketData, load_market, seen
 from engines.data.memory import Room
 from engines.data.periods import split_bars
 from engines.data.scoring import TRADING, Metric, default_metric, find_metrics
@@ -59,7 +59,7 @@ def split_of(market: Dataset) -> tuple[Split, int]:
     """
     assert isinstance(market, MarketData)
     try:
-        warm_up = max(LOOK_BACK, build_features(market.bars).first)
+        warm_up = max(LOOK_BACK, build_features(market.bars, seen(market.bars)).first)
     except SimulatorError as error:
         raise BadInput(f"{market.name}: {one_line(error)}.") from None
     return split_bars(market.rows, warm_up), warm_up

@@ -14,6 +14,7 @@ from engines.errors import StoreUnavailable
 from engines.models import catalogue
 from engines.models.spec import Form
 from engines.run.artefacts import Artefacts
+from engines.run.metric_file import load_copy
 from engines.run.own_metric import load_metric
 from engines.study.database import PATIENCE_S
 from engines.study.location import Location
@@ -57,7 +58,8 @@ class Context:
         own = (self.experiment.facts or {}).get("own_metric")
         if own is not None:
             folder = self.location.data(self.experiment_id)
-            return load_metric(folder, own, self.data.task, self.data.classes)
+            load = load_copy if "source" in own else load_metric
+            return load(folder, own, self.data.task, self.data.classes)
         return self.metrics[0]
 
     @cached_property

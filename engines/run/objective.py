@@ -27,10 +27,15 @@ def is_objective(word: str) -> bool:
     return ":" in word
 
 
-def describe(reference: str) -> dict[str, Any]:
+TRIAL = (1, "one argument, the trial")
+Y_TRUE_Y_PRED = (2, "two arguments, the true values and the predicted ones")
+
+
+def describe(reference: str, takes: tuple[int, str] = TRIAL) -> dict[str, Any]:
     """What is stored about an objective: where it is, what it is called, its hash.
 
-    Raises BadInput if there is no such file, module or function, or its syntax is wrong.
+    takes: how many arguments its caller has, and which. Raises BadInput if there is no such file,
+    module or function, or its syntax is wrong.
     """
     source, _, function = reference.rpartition(":")
     if not source or not function.isidentifier():
@@ -47,7 +52,7 @@ def describe(reference: str) -> dict[str, Any]:
     names = _defined_names(tree)
     if function not in names:
         raise BadInput(f"{path} defines no `{function}`{nearest(function, names) or '.'}")
-    _check_takes_a_trial(tree, path, function)
+    _check_takes(tree, path, function, *takes)
     return {
         "reference": reference,
         "file": str(path),
@@ -77,8 +82,8 @@ def _file_of(source: str, reference: str) -> Path:
     raise BadInput(f"`{reference}`: no module `{source}` here or in this Python.")
 
 
-def _check_takes_a_trial(tree: ast.Module, path: Path, function: str) -> None:
-    """Raise BadInput for a function that can't be called with one trial and nothing else.
+def _check_takes(tree: ast.Module, path: Path, function: str, count: int, which: str) -> None:
+    """Raise BadInput for a function that can't be called with `count` arguments and nothing else.
 
     What is imported, assigned or decorated can't be judged without running it.
     """
@@ -93,10 +98,8 @@ def _check_takes_a_trial(tree: ast.Module, path: Path, function: str) -> None:
     places = len(takes.posonlyargs) + len(takes.args)
     needed = places - len(takes.defaults)
     named = [a for a, d in zip(takes.kwonlyargs, takes.kw_defaults, strict=True) if d is None]
-    if needed > 1 or named or (places == 0 and takes.vararg is None):
-        raise BadInput(
-            f"{where} must take one argument, the trial; it takes ({ast.unparse(takes)})."
-        )
+    if needed > count or named or (places < count and takes.vararg is None):
+        raise BadInput(f"{where} must take {which}; it takes ({ast.unparse(takes)}).")
 
 
 def _defined_names(tree: ast.Module) -> list[str]:

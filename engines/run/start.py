@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     # pandas comes with it, which only an experiment with data has to wait for.
     from engines.data.datasets import Dataset
     from engines.data.splits import Split
+    from engines.run.metric_file import MetricFile
     from engines.run.own_metric import OwnMetric
 
 DEFAULT_SEED = 42
@@ -271,7 +272,7 @@ def _data_plan(
             room=Room(int(free_memory_mib() * 2**20), request.tell),
         )
     dataset = asked.of(dataset)
-    own = request.own_metric
+    own = _own_metric(request)
     if own is not None:
         metrics: tuple[Metric, ...] = (own.metric(dataset.task, dataset.classes),)
     else:
@@ -314,7 +315,18 @@ def _scored_by(metrics: Sequence[Metric]) -> dict[str, Any]:
     }
 
 
-def _dataset_plan(dataset: Dataset, split: Split, own: OwnMetric | None = None) -> DatasetPlan:
+def _own_metric(request: Request) -> OwnMetric | MetricFile | None:
+    """A metric that is no name of ours: from a notebook, or code in a file, which has a colon."""
+    if request.metric is not None and objective.is_objective(request.metric):
+        from engines.run.metric_file import metric_file
+
+        return metric_file(request.metric)
+    return request.own_metric
+
+
+def _dataset_plan(
+    dataset: Dataset, split: Split, own: OwnMetric | MetricFile | None = None
+) -> DatasetPlan:
     return DatasetPlan(
         sha256=dataset.sha256,
         name=_as_text(dataset.name),
@@ -362,7 +374,9 @@ def _kept(**known: Any) -> dict[str, Any]:
     return {name: value for name, value in known.items() if value is not None}
 
 
-def _write_data(folder: Path, dataset: Dataset, split: Split, own: OwnMetric | None) -> None:
+def _write_data(
+    folder: Path, dataset: Dataset, split: Split, own: OwnMetric | MetricFile | None
+) -> None:
     from engines.data.snapshot import write_snapshot
 
     write_snapshot(folder, dataset, split)

@@ -1,18 +1,29 @@
-"""`check FILE`: what is wrong with a space or an objective, before trial 0. Nothing is run."""
+"""`check FILE`: what is wrong with a space, an objective or a metric, before trial 0.
+
+Nothing is run.
+"""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from engines.errors import BadInput, one_line
 from engines.models import spacefile
-from engines.run import objective
+from engines.run import metric_file, objective
 from engines.study.location import Location
 from hyperion_tui import text
 from hyperion_tui.output import print_json
 
 WRONG = 2
+
+AS = {
+    "objective": "as an objective",
+    "metric": "with --metric",
+    "space": "with --space",
+}
+"""How what was looked at is used."""
 
 
 def check(arguments: argparse.Namespace, _: Location) -> int:
@@ -20,8 +31,8 @@ def check(arguments: argparse.Namespace, _: Location) -> int:
     name = arguments.file
     try:
         if objective.is_objective(name):
-            described = objective.describe(name)
-            kind, fine = "objective", f"`{described['function']}` of {described['file']}"
+            kind, described = _described(name)
+            fine = f"`{described['function']}` of {described['file']}"
             problems: list[str] = []
         elif name.endswith(".py"):
             raise BadInput(f"`{name}` is a file: name the function in it too, `{name}:FUNCTION`.")
@@ -37,5 +48,16 @@ def check(arguments: argparse.Namespace, _: Location) -> int:
         for problem in problems:
             print(text.clean(problem))
     else:
-        print(text.clean(f"{fine} can be used"))
+        print(text.clean(f"{fine} can be used, {AS[kind]}"))
     return WRONG if problems else 0
+
+
+def _described(name: str) -> tuple[str, dict[str, Any]]:
+    """(what it can be used as, what is known of it). Raises BadInput if it is neither."""
+    try:
+        return "objective", objective.describe(name)
+    except BadInput as error:
+        try:
+            return "metric", metric_file.describe(name)
+        except BadInput:
+            raise error from None

@@ -1,14 +1,18 @@
 """Runs what a page of the documentation shows: `python` and `console` blocks, in their order.
 
+A block whose first line is `# NAME.py` or `# NAME.toml` is written to that file instead.
+
 A page's Python blocks share one namespace and its commands one folder and one store. In a console
-block a line that begins with `$ ` is a command (`hyperion-tui ...`), with `# exit N` behind it if
-it is to end with another code than 0. Lines below it must come in its output in this order; `...`
-stands for anything, and any spaces for any others. Blocks of other languages are only shown.
+block a line that begins with `$ ` is a command (`hyperion-tui ...`, with variables before it), with
+`# exit N` behind it if it is to end with another code than 0. Lines below it must come in its
+output in this order; `...` stands for anything, and any spaces for any others. Blocks of other
+languages are only shown.
 """
 
 from __future__ import annotations
 
 import fnmatch
+import os
 import re
 import shlex
 import subprocess
@@ -19,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"^# (\w+\.(?:py|toml))\n")
 PROGRAM = "hyperion-tui"
 
 
@@ -44,7 +49,9 @@ def run_page(path: Path) -> int:
     namespace: dict[str, Any] = {"__name__": "__main__"}
     ran = 0
     for block in blocks(path.read_text(encoding="utf-8")):
-        if block.language == "python":
+        if named := FILE.match(block.text):
+            Path(named[1]).write_text(block.text)
+        elif block.language == "python":
             # Errors then name the page and its line.
             source = "\n" * (block.line - 1) + block.text
             exec(compile(source, str(path), "exec"), namespace)
@@ -75,9 +82,15 @@ def run_command(command: str, expected: list[str], where: str) -> None:
     """Run a command and hold its output against what the page shows."""
     words, _, code = command.partition("# exit ")
     program, *rest = shlex.split(words)
+    variables = dict(os.environ)
+    while "=" in program:
+        name, _, value = program.partition("=")
+        variables[name] = value
+        program, *rest = rest
     assert program == PROGRAM, f"{where}: only {PROGRAM} is run, not {program}"
     done = subprocess.run(
         [sys.executable, "-P", "-m", "hyperion_tui", *rest],
+        env=variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

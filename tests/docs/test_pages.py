@@ -9,7 +9,7 @@ import pytest
 from tests.docs.pages import blocks, commands, matches, run_command, run_page
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-PAGES = ("first-study.md", "notebooks.md")
+PAGES = ("first-study.md", "notebooks.md", "own-model.md", "score-card.md")
 
 
 @pytest.mark.slow
@@ -19,6 +19,25 @@ def test_a_page_does_what_it_shows(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert run_page(DOCS / name) >= 4
+
+
+@pytest.mark.slow
+def test_the_page_about_trading_does_what_it_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("stable_baselines3", reason="stable-baselines3 is not installed")
+    monkeypatch.chdir(tmp_path)
+    assert run_page(DOCS / "trading.md") >= 3
+
+
+def test_a_block_with_the_name_of_a_file_becomes_that_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = tmp_path / "page.md"
+    page.write_text("```python\n# mine.py\n1 / 0\n```\n```python\nimport pathlib\n```\n")
+    assert run_page(page) == 2
+    assert (tmp_path / "mine.py").read_text() == "# mine.py\n1 / 0\n"
 
 
 def test_blocks_have_their_language_and_line() -> None:
@@ -40,5 +59,6 @@ def test_a_command_that_does_not_do_what_is_shown_fails() -> None:
         run_command("hyperion-tui list", ["something"], "here")
     with pytest.raises(AssertionError, match="No model `nothing`"):
         run_command("hyperion-tui run nothing  # exit 0", [], "here")
+    run_command("OPTUNA_TRIALS=no hyperion-tui list  # exit 2", ["...OPTUNA_TRIALS..."], "here")
     with pytest.raises(AssertionError, match="only hyperion-tui is run"):
         run_command("rm -r x", [], "here")

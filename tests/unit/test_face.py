@@ -22,17 +22,33 @@ from engines import HyperparameterOptimizer, compare_optimization_results
 from engines.data.facts import data_facts
 from engines.data.given import given_rows
 from engines.data.scoring import find_metric
+from engines.data.terms import Terms
 from engines.errors import BadInput, HyperionError
-from engines.face.agents import as_bars, names_agents
+from engines.face.agents import (
+    as_bars,
+    create_trading,
+    in_spreads,
+    names_agents,
+    trading_request,
+)
 from engines.face.calls import reads_windows
 from engines.face.progress import Display
 from engines.face.results import Results
 from engines.models import catalogue
+from engines.models.rl_agents.stages import Stages
+from engines.run.context import Context
 from engines.run.own_metric import load_metric, own_metric_of
-from engines.study.location import locate
+from engines.run.start import Request
+from engines.study.location import Location, locate
 from engines.study.reader import Reader
 from engines.study.records import Experiment
+from simulator import layout
+from simulator.features import BUILT_IN
+from simulator.synthetic import ornstein_uhlenbeck
 
+needs_agents = pytest.mark.skipif(
+    catalogue.find("td3").reason_missing is not None, reason="agents are not installed"
+)
 SILENT = Console(quiet=True)
 RESULT_KEYS = [
     *("params", "score", "model_type", "metric", "trials", "optimization_time"),
@@ -465,13 +481,146 @@ def test_an_optimizer_that_has_fitted_can_be_pickled() -> None:
 # -- agents -------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif("rl_agents" in catalogue.families(), reason="this version has agents")
-def test_without_agents_a_line_says_so() -> None:
-    with pytest.raises(BadInput, match="Trading agents are not part of this version"):
-        optimizer().optimize_rl_agents(*ROWS, n_trials=1)
-    assert [names_agents(word) for word in ("SAC", "rl_agents", "td3", "ridge")] == [
-        *(True, True, True, False)
-    ]
+MARKET = ornstein_uhlenbeck(420, seed=3).to_frame()[["open", "high", "low", "close", "volume"]]
+"""Little more than the fewest bars that can be split."""
+
+
+@pytest.fixture
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRADING_EPISODES", "1")
+
+
+@needs_agents
+@pytest.mark.slow
+def test_all_agents_are_searched_and_their_results_have_the_published_form(
+    few_steps: None,
+) -> None:
+    random = np.random.default_rng(0)
+    X, y = random.normal(size=(420, 5)), random.normal(scale=0.01, size=420)
+
+    found = optimizer().optimize_rl_agents(X[:300], y[:300], X[300:], y[300:], n_trials=1)
+
+    assert {*found} == {"SAC_Trading", "TD3_Trading", "RainbowDQN_Trading"}
+    for result in found.values():
+        assert [*result][: len(RESULT_KEYS)] == RESULT_KEYS
+        assert result["model_type"] == "reinforcement_learning_trading"
+        assert result["metric"] == "sharpe_ratio"
+        assert len(result["validation_scores"]) == 3
+        assert result["score"] == np.median(result["validation_scores"])
+        assert np.isfinite([result["score"], result["held_out_score"]]).all()
+    assert {"gamma", "tau", "policy_delay"} <= set(found["td3"]["params"])
+    assert compare_optimization_results(found).get_summary()["total_models"] == 3
+
+
+@needs_agents
+def test_prices_are_bars_in_the_order_given_and_need_no_y(location: Location) -> None:
+    told: list[str] = []
+    request = trading_request(Request(("td3",)), ("td3",), alone=True)
+
+    create_trading(location, request, [(MARKET[:300], None), (MARKET[300:], None)], told.append)
+
+    (experiment,) = in_the_store(location.shown)
+    assert (experiment.task, experiment.metric) == ("trading", "sharpe_ratio")
+    assert experiment.dataset is not None
+    assert (experiment.dataset.rows, experiment.dataset.columns) == (420, 5)
+    assert told[0].startswith("420 bars in the order given")
+
+
+@needs_agents
+def test_agents_see_the_features_that_were_given_and_the_store_keeps_them(
+    location: Location,
+) -> None:
+    random = np.random.default_rng(0)
+    X, y = random.normal(50, 7, size=(420, 2)), random.normal(scale=0.01, size=420)
+    request = trading_request(Request(("td3",)), ("td3",), alone=True)
+
+    experiment_id = create_trading(location, request, [(X, y)], lambda line: None)
+    context = Context(location, experiment_id, 0)
+    stages = Stages(context.data, Terms.of(context.experiment.split))
+    context.storage.close()
+
+    market = stages.train
+    assert market.feature_names == (*BUILT_IN, "x0", "x1")
+    at = market.table[market.first :, layout.FEATURES + len(BUILT_IN)]
+    shown = in_spreads(pd.DataFrame(X))[0].to_numpy()[market.first : len(market.bars)]
+    np.testing.assert_array_equal(at, shown)
+
+
+def test_features_are_scaled_by_the_past_alone() -> None:
+    frame = pd.DataFrame({"a": np.arange(90.0) ** 2, "rsi": 3.0, "b": np.arange(90) % 2 == 0})
+    frame.loc[70, "a"] = np.nan
+
+    scaled = in_spreads(frame)
+
+    assert list(scaled) == ["a", "x_rsi", "b"]
+    assert scaled[:59].isna().all(axis=None)
+    assert scaled[59:].notna().all(axis=None)
+    assert (scaled["x_rsi"][59:] == 0).all()
+    pd.testing.assert_frame_equal(in_spreads(frame[:75]), scaled[:75])
+    assert scaled["a"][59] == pytest.approx(
+        (frame["a"][59] - frame["a"][:60].mean()) / frame["a"][:60].std()
+    )
+
+
+def test_all_models_include_agents_only_where_rows_are_bars(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def learn(self: Any, request: Any, *_: Any) -> Results:
+        asked.append(request.selectors)
+        return Results(failed={"sac": "it can't do regression", "gamma": "y is negative"})
+
+    def trade(self: Any, request: Any, *_: Any) -> Results:
+        asked.append(request.selectors)
+        return Results({"SAC_Trading": {}})
+
+    monkeypatch.setattr(HyperparameterOptimizer, "_learn", learn)
+    monkeypatch.setattr(HyperparameterOptimizer, "_trade", trade)
+    y = MARKET["close"].pct_change().shift(-1).fillna(0)
+    upper = MARKET.rename(columns=str.upper)
+
+    both = optimizer().optimize_all_models(upper[:300], y[:300], upper[300:], y[300:])
+    optimizer().optimize_all_models(*ROWS)
+
+    assert asked == [("rl_agents",), ("all",), ("all",)]
+    assert (list(both), list(both.failed)) == (["SAC_Trading"], ["gamma"])
+
+
+def test_bars_that_agents_can_not_trade_do_not_stop_the_other_models(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(HyperparameterOptimizer, "_learn", lambda *_: Results({"ridge": {}}))
+    few = MARKET[:60]
+
+    found = optimizer().optimize_all_models(few, None, few, None, n_trials=1)
+
+    assert list(found) == ["ridge"]
+    assert list(found.failed) == ["rl_agents"]
+    with pytest.raises(HyperionError):
+        optimizer().optimize_rl_agents(few, None, few, None, n_trials=1)
+
+
+def test_agents_beside_other_models_have_their_own_name_metric_and_half_of_the_time() -> None:
+    both = Request(("all",), name="e", metric="mae", time_s=60.0, trials=3)
+
+    beside = trading_request(both, (), alone=False)
+    alone = trading_request(both, ("sac",), alone=True)
+
+    assert (beside.selectors, beside.name, beside.metric, beside.time_s, beside.trials) == (
+        *(("rl_agents",), "e-agents", None, 30.0, 3),
+    )
+    assert (alone.selectors, alone.name, alone.metric, alone.time_s) == (
+        *(("sac",), "e", "mae", 60.0),
+    )
+
+
+def test_agents_and_families_are_known_by_any_spelling(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("SAC", "rl_agents", "RainbowDQN", "ridge", "all")
+    assert [names_agents(word) for word in words] == [True, True, True, False, False]
+    monkeypatch.setenv("TRADING_EPISODES", "0")
+    with pytest.raises(BadInput, match="TRADING_EPISODES is 0"):
+        trading_request(Request(("sac",)), ("sac",), alone=True)
 
 
 def test_frames_with_prices_are_bars_and_other_rows_have_returns() -> None:

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from engines.data.market import bars_of
+from engines.data.market import bars_of, seen
 from engines.data.snapshot import Snapshot
 from engines.data.splits import Rows
 from engines.data.terms import Terms
@@ -54,6 +54,7 @@ class Stages:
             costs=Costs(
                 terms.fee, terms.slippage, terms.spread, terms.borrow_rate, terms.funding_rate
             ),
+            features=seen(self._bars),
             max_position=terms.max_position,
         )
         return replace(market, first=max(market.first, int(rows[0])))
