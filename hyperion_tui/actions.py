@@ -71,10 +71,11 @@ ACTIONS: tuple[Action, ...] = (
     Action("pane(2)", "2", "results", "go to the results", "panes"),
     Action("pane(3)", "3", "log", "go to the log", "panes"),
     Action("zoom", "z", "zoom", "give the pane the whole screen, and back", "panes"),
+    Action("workers", "w", "workers", "what each worker runs, and what it uses", "panes"),
     Action("experiments", "o", "open", "list of experiments", "panes", 40),
     #
     Action("run", "r", "run", "start an experiment with the marked models", "work", 10),
-    Action("charts", "4", "charts", "history and importance of parameters of a study", "work", 64),
+    Action("charts", "4", "charts", "history and importance of parameters of a study", "work", 68),
     Action("compare", "c", "compare", "marked studies side by side, or all", "work", 50),
     Action("export", "e", "export", "write trials or a comparison to a CSV file", "work", 60),
     #
@@ -170,6 +171,7 @@ TOGETHER: tuple[tuple[str, ...], ...] = (
     ("app", "back", "compared", "list", "table"),
     ("app", "back", "trial", "list", "table"),
     ("app", "back", "charts", "list"),
+    ("app", "back", "list", "table"),
 )
 """Scopes whose keys hold at the same time."""
 

@@ -14,19 +14,51 @@ MOST_TRIALS = 2_000
 """The latest complete trials that importance is told from: 0.1 s of a thread."""
 
 
+MOST_POINTS = 4_000
+"""Trials that are drawn; of more of them, so many, evenly chosen. A pane has fewer dots."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """How a study came to its best score, small enough to be drawn at once.
+
+    steps: number and score of the first complete trial and of each that was better than all
+    before it; empty without any. points: the same of `MOST_POINTS` complete trials and the last
+    one, by number. trials: how many complete ones there are; since: those after the best.
+    """
+
+    maximize: bool
+    steps: Sequence[tuple[int, float]] = ()
+    points: Sequence[tuple[int, float]] = ()
+    trials: int = 0
+    since: int = 0
+
+
+def history_of(scores: Sequence[tuple[int, float]], *, maximize: bool) -> History:
+    """The history of complete trials. scores: number and score of each, by number, all finite."""
+    steps: list[tuple[int, float]] = []
+    since = 0
+    for number, score in scores:
+        since += 1
+        if not steps or (score > steps[-1][1] if maximize else score < steps[-1][1]):
+            steps.append((number, score))
+            since = 0
+    every = max(1, -(-len(scores) // MOST_POINTS))
+    points = [*scores[:-1:every], *scores[-1:]]
+    return History(maximize, steps, points, len(scores), since)
+
+
 @dataclass(frozen=True, slots=True)
 class Charted:
     """A study's charts as numbers.
 
-    history: number and score of each complete trial, by number. importance: of the latest
-    `trials` of them, None if they are too few. earned, held: returns of every validation bar, of
-    an agent's best trial and of who only bought and held; empty for other models.
+    importance: of the latest `trials` complete trials, None if they are too few. earned, held:
+    returns of every validation bar, of an agent's best trial and of who only bought and held;
+    empty for other models.
     """
 
     study: str
-    metric: str
-    maximize: bool
-    history: Sequence[tuple[int, float]] = ()
+    history: History
     importance: Sequence[Importance] | None = None
     trials: int = 0
     earned: Sequence[float] = ()
@@ -35,7 +67,7 @@ class Charted:
 
 def read(reader: Reader, experiment: Experiment, study: Study) -> Charted:
     """Ask the store. Raises HyperionError."""
-    history = [(n, score) for n, score in reader.scores(study.study_id) if math.isfinite(score)]
+    scores = [(n, score) for n, score in reader.scores(study.study_id) if math.isfinite(score)]
     latest = reader.trials(
         study.study_id, order="number", descending=True, states=("complete",), limit=MOST_TRIALS
     )
@@ -47,9 +79,7 @@ def read(reader: Reader, experiment: Experiment, study: Study) -> Charted:
     earned, held = _returns(reader, experiment, study)
     return Charted(
         study=study.name,
-        metric=experiment.metric,
-        maximize=experiment.maximize,
-        history=history,
+        history=history_of(scores, maximize=experiment.maximize),
         importance=importances(tried, maximize=experiment.maximize),
         trials=len(tried),
         earned=earned,

@@ -16,6 +16,9 @@ from engines.errors import HyperionError, one_line
 from engines.models import catalogue
 from engines.study.location import STORE_VARIABLE, Location
 
+_FLAGS = ("past_target",)
+"""Fields that are yes or no."""
+
 
 @dataclass(frozen=True, slots=True)
 class Done:
@@ -49,6 +52,9 @@ class Request:
     min_improvement: str = ""
     trial_time: str = ""
     trial_memory: str = ""
+    past_target: str = ""
+    space: str = ""
+    device: str = ""
 
     def arguments(self) -> list[str]:
         """The words behind `run`."""
@@ -57,9 +63,9 @@ class Request:
     def about_data(self) -> list[str]:
         """The words behind `data check`; none as long as no data are named."""
         named = self.data.strip()
-        roles = ("target", "task", "horizon", "metric", "seed", "time_column", "groups")
+        roles = ("target", "task", "horizon", "past_target", "metric", "seed", "time_column")
         implied = [] if self.task.strip() else self._implied()
-        return [named, *self._options(roles), *implied] if named else []
+        return [named, *self._options((*roles, "groups")), *implied] if named else []
 
     def _implied(self) -> list[str]:
         """The task of models that do no other."""
@@ -73,8 +79,13 @@ class Request:
         words: list[str] = []
         for name in names:
             value = str(getattr(self, name)).strip()
-            if value:
-                words += [f"--{name.replace('_', '-')}", value]
+            option = f"--{name.replace('_', '-')}"
+            if name in _FLAGS:
+                # Any other word is the command's to refuse, as it is for every field.
+                said = {"yes": [option], "no": [], "": []}
+                words += said.get(value.lower(), [f"{option}={value}"])
+            elif value:
+                words += [option, value]
         return words
 
 
@@ -83,7 +94,7 @@ class Look:
     """What was found in the data of a request before it starts.
 
     data: their name, "" where they can't be used; then `problem` says why. unfit: why models
-    can't be used on them, by model.
+    can't be used on them, by model. expected_s: seconds that a trial of the others should take.
     """
 
     data: str = ""
@@ -91,6 +102,7 @@ class Look:
     about: str = ""
     problem: str = ""
     unfit: Mapping[str, str] = field(default_factory=dict)
+    expected_s: Mapping[str, float] = field(default_factory=dict)
 
 
 def run_child(words: Sequence[str], environment: Mapping[str, str] | None = None) -> Done:
@@ -147,6 +159,7 @@ def look_at_data(location: Location, request: Request) -> Look:
             task=data["task"],
             about=f"{data['task']}{classes}: {data['rows']:,} rows, {data['columns']:,} columns",
             unfit=found["unfit"],
+            expected_s=found["expected_s"],
         )
     except (ValueError, KeyError, TypeError, IndexError):
         return Look(problem=_reason(done))

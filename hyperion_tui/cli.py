@@ -266,6 +266,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     check.add_argument("--time-column", metavar="COLUMN")
     check.add_argument("--task", metavar="TASK", help="regression, classification or forecast")
     check.add_argument("--horizon", type=_typed(options.HORIZON), metavar="H", help="as in `run`")
+    check.add_argument("--past-target", action="store_true", help="as in `run`")
     check.add_argument("--groups", metavar="COLUMN", help="as in `run`")
     check.add_argument("--metric", metavar="NAME", help="see whether these rows can be scored")
     check.add_argument("--seed", type=_typed(options.SEED), default=42, metavar="N")

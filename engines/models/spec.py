@@ -120,6 +120,20 @@ class Form:
             weights=(1.0, *self.weights),
         )
 
+    def rows_used(self, facts: Facts) -> int:
+        """Rows that one fit takes, of all training rows of a fold."""
+        return min(facts["train_rows"], self.most_rows or facts["train_rows"])
+
+    def expected_s(self, facts: Facts) -> float:
+        """Seconds on one core that a whole trial of the defaults is expected to take.
+
+        By the law of `cost`: all folds, and a fit for each step of a forecast where those are
+        learnt one by one. facts: with "folds" beside what `engines.data.facts` says.
+        """
+        columns = facts["wide_columns"] - (facts["lag_columns"] if self.windows else 0)
+        fits = 1 if self.joint else max(1, facts.get("horizon", 0))
+        return self.cost.of(self.rows_used(facts), columns) * facts["folds"] * fits
+
     def refusal(self, facts: Facts) -> str | None:
         """Why this form can't be used on the data that `facts` tells of, or None."""
         reasons = (need(facts) for need in self.needs)

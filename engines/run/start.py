@@ -434,17 +434,13 @@ def _study_plan(
         if clipped not in portfolio:
             portfolio.append(clipped)
             weights.append(weight)
-    columns = facts["wide_columns"] - (facts["lag_columns"] if form.windows else 0)
-    fits = 1 if form.joint else max(1, facts.get("horizon", 0))
-    there = facts["train_rows"]
-    used = min(there, form.most_rows or there)
     plan = {
         "portfolio": portfolio,
         "weights": weights,
         "prior": form.prior,
         "averages": form.averages,
-        "expected_s": form.cost.of(used, columns) * facts["folds"] * fits,
-        "rows": [used, there],
+        "expected_s": form.expected_s(facts),
+        "rows": [form.rows_used(facts), facts["train_rows"]],
     }
     if spec.sequential:
         plan["sequential"] = True

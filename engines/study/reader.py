@@ -497,7 +497,7 @@ class Reader:
     def workers(self, experiment_id: int) -> list[Worker]:
         """The workers of an experiment that have not ended, with the trial each one runs."""
         rows = self._ask(
-            "SELECT w.*, s.model, t.number FROM hx_worker w "
+            "SELECT w.*, s.model, t.number, t.started_at AS trial_started_at FROM hx_worker w "
             "LEFT JOIN hx_trial t ON t.worker_id = w.id AND t.state = 'RUNNING' "
             "LEFT JOIN hx_study s ON s.study_id = t.study_id "
             "WHERE w.experiment_id = ? AND w.ended_at IS NULL ORDER BY w.slot",
@@ -511,6 +511,9 @@ class Reader:
                 started_at=row["started_at"],
                 flag="frozen" if row["frozen_at"] is not None else row["flag"],
                 trial=None if row["number"] is None else f"{row['model']}#{row['number']}",
+                trial_started_at=row["trial_started_at"],
+                start_ticks=row["start_ticks"],
+                boot_id=row["boot_id"],
             )
             for row in rows
         ]

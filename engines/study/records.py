@@ -295,7 +295,8 @@ class Event:
 class Worker:
     """A worker that runs now, and the trial in its hands: `<model>#<number>`, or None.
 
-    flag: what is odd about it, or None.
+    flag: what is odd about it, or None. trial_started_at: when that trial was claimed. pid with
+    start_ticks and boot_id name one process of one machine, see `engines.run.process`.
     """
 
     worker_id: int
@@ -304,3 +305,6 @@ class Worker:
     started_at: str
     trial: str | None
     flag: str | None = None
+    trial_started_at: str | None = None
+    start_ticks: int = 0
+    boot_id: str = ""

@@ -119,7 +119,7 @@ def data_check(arguments: argparse.Namespace, _: Location) -> int:
     from engines.data.checks import Finding, check_file
     from engines.data.past import Asked
 
-    asked = Asked(arguments.task, arguments.horizon)
+    asked = Asked(arguments.task, arguments.horizon, arguments.past_target)
     report = check_file(
         arguments.file,
         arguments.target,
@@ -127,11 +127,12 @@ def data_check(arguments: argparse.Namespace, _: Location) -> int:
         task=asked.table_task,
         groups=arguments.groups,
     )
-    found, dataset, unfit = list(report.findings), report.dataset, dict[str, str]()
+    found, dataset = list(report.findings), report.dataset
+    unfit, expected_s = dict[str, str](), dict[str, float]()
     if dataset is not None:
         try:
             dataset = asked.of(dataset)
-            unfit = _unfit_models(dataset, arguments.seed, arguments.metric)
+            unfit, expected_s = _models(dataset, arguments)
         except HyperionError as error:
             found.append(Finding("error", "file", str(error)))
     ok = not any(finding.severity == "error" for finding in found)
@@ -145,6 +146,7 @@ def data_check(arguments: argparse.Namespace, _: Location) -> int:
                 ],
                 "data": _data_document(dataset),
                 "unfit": unfit,
+                "expected_s": expected_s,
             }
         )
         return 0 if ok else 2
@@ -158,22 +160,33 @@ def data_check(arguments: argparse.Namespace, _: Location) -> int:
     return 0 if ok else 2
 
 
-def _unfit_models(dataset: Dataset, seed: int, metric: str | None) -> dict[str, str]:
-    """Why models can't be used on these data, by model. Raises BadInput as `run` would."""
+def _models(
+    dataset: Dataset, arguments: argparse.Namespace
+) -> tuple[dict[str, str], dict[str, float]]:
+    """Why models can't be used on these data, and how long a trial of the others should take.
+
+    Both by model, the seconds of models' defaults on one core; none for agents. Raises BadInput
+    as `run` would.
+    """
     from engines.data.facts import check_metric, data_facts
     from engines.data.scoring import find_metric
     from engines.data.splits import split_dataset
 
     if dataset.task == agents.TRADING:
-        return agents.unfit_models(dataset, metric)
-    split = split_dataset(dataset, seed)
-    if metric is not None:
-        check_metric(find_metric(metric, dataset.task), dataset, split)
+        return agents.unfit_models(dataset, arguments.metric), {}
+    split = split_dataset(dataset, arguments.seed)
+    if arguments.metric is not None:
+        check_metric(find_metric(arguments.metric, dataset.task), dataset, split)
     facts = {**data_facts(dataset, split), "folds": len(split.folds)}
-    reasons = {
-        name: spec.reason_unfit(dataset.task, facts) for name, spec in catalogue.models().items()
-    }
-    return {name: reason for name, reason in reasons.items() if reason is not None}
+    unfit, expected_s = dict[str, str](), dict[str, float]()
+    for name, spec in catalogue.models().items():
+        reason = spec.reason_unfit(dataset.task, facts)
+        if reason is not None:
+            unfit[name] = reason
+        else:
+            form = spec.form(dataset.task, past=arguments.past_target)
+            expected_s[name] = form.expected_s(facts)
+    return unfit, expected_s
 
 
 def _data_document(dataset: Dataset | None) -> dict[str, object] | None:

@@ -18,7 +18,7 @@ from engines.data.scoring import METRICS
 from engines.errors import HyperionError
 from engines.models import catalogue
 from engines.models.spec import TASKS
-from hyperion_tui import children, text, words
+from hyperion_tui import children, estimate, text, words
 from hyperion_tui.children import Look, Request
 from hyperion_tui.screens.base import Dialog
 from hyperion_tui.widgets.fields import Entry, Field
@@ -28,6 +28,8 @@ _HEADER_BYTES = 65_536
 SAMPLERS = ("tpe", "random", "gp", "cmaes", "qmc", "grid")
 PRUNERS = ("racing", "none", "median", "halving", "wilcoxon")
 """Repeated here because their modules load Optuna; a test holds both together."""
+
+DEVICES = ("cpu", "cuda")
 
 FIELDS = (
     ("data", "Data", "a CSV or Parquet file, or ↑ ↓ for a bundled one"),
@@ -41,6 +43,7 @@ FIELDS = (
     ("seed", "Seed", ""),
     ("horizon", "Horizon", "rows ahead, for the task forecast"),
     ("time_column", "Time column", "blank: by its name and values; `none`: no order"),
+    ("past_target", "Past target", "blank: no; ↑ ↓ yes: models may read it"),
     ("groups", "Groups", "a column: rows of one group stay in one part"),
     ("sampler", "Sampler", f"blank: tpe; ↑ ↓ {', '.join(SAMPLERS[1:])}"),
     ("pruner", "Pruner", f"blank: racing; ↑ ↓ {', '.join(PRUNERS[1:])}"),
@@ -48,10 +51,18 @@ FIELDS = (
     ("min_improvement", "Improvement", "blank: any; what counts as one, in units"),
     ("trial_time", "Trial time", "blank: no limit; of one trial, such as 60s"),
     ("trial_memory", "Trial memory", "blank: no limit; of one trial, such as 2G"),
+    ("space", "Space", "blank: the models' own; a TOML file that narrows it"),
+    ("device", "Device", "of networks; blank: cpu; ↑ ↓ cuda"),
 )
 """Name, label and help of each field behind the models, the most needed first."""
 
-ABOUT_DATA = ("data", "target", "task", "horizon", "metric", "time_column", "groups", "seed")
+ABOUT_DATA = (
+    *("data", "target", "task", "horizon", "past_target", "metric", "time_column"),
+    *("groups", "seed"),
+)
+
+ABOUT_TIME = ("selectors", "trials", "time", "workers")
+"""Fields that change how long it will take, while the data stay the same."""
 
 ROOM_AROUND = 11
 """Lines of the dialog that are no field: frame, padding, the line of what is below, the answer."""
@@ -92,6 +103,8 @@ class LaunchDialog(Dialog[str]):
         self._entry("selectors").cursor_position = 0
         self._entry("data").choices = tuple(BUNDLED)
         self._entry("task").choices = ("", *TASKS)
+        self._entry("past_target").choices = ("", "yes")
+        self._entry("device").choices = ("", *DEVICES)
         self._entry("sampler").choices = ("", *SAMPLERS)
         self._entry("pruner").choices = ("", *PRUNERS)
         self._offer_metrics()
@@ -126,6 +139,8 @@ class LaunchDialog(Dialog[str]):
     def on_input_changed(self, event: Input.Changed) -> None:
         if event.input.id == "task":
             self._offer_metrics()
+        if event.input.id in ABOUT_TIME and self._draft.look is not None and not self._starting:
+            self._tell_look(self._draft.look)
         if event.input.id != "data":
             return
         bundle = BUNDLED.get(event.value.strip())
@@ -196,8 +211,9 @@ class LaunchDialog(Dialog[str]):
         if look.problem:
             self._say(look.problem, "")
             return
-        kept_out = self._kept_out(look)
-        self._say(look.about, "" if kept_out else "dim", kept_out)
+        kept_out, request = self._kept_out(look), self._request()
+        long = estimate.told(request, look)
+        self._say(look.about, "" if kept_out else "dim", [*([long] if long else []), *kept_out])
 
     def _kept_out(self, look: Look) -> list[str]:
         """Why some of the models named above can't be used on the data."""

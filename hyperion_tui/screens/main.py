@@ -21,6 +21,7 @@ from hyperion_tui.screens.launch import Draft, LaunchDialog
 from hyperion_tui.screens.ordering import OrderingView
 from hyperion_tui.screens.trial import TrialScreen
 from hyperion_tui.screens.trials import TrialsScreen
+from hyperion_tui.screens.workers import WorkersScreen
 from hyperion_tui.widgets.charts import Charts
 from hyperion_tui.widgets.experiment_header import ExperimentHeader
 from hyperion_tui.widgets.lines import LineView
@@ -30,11 +31,12 @@ from hyperion_tui.widgets.status import Prompt, StatusLine
 from hyperion_tui.widgets.trial_log import TrialLog
 
 WELCOME = (
-    "Nothing has run yet.",
+    "Nothing has run yet. To begin:",
     "",
-    "space  marks models in the tree",
-    "r      asks for data and starts",
-    "?      lists all keys",
+    "space  marks a model, or a whole branch",
+    "r      asks for data and starts; ↓ there has sets",
+    "       to try: abalone, airfoil, bikeshare ...",
+    "o      other experiments   ?  all keys",
     "q      leaves; what runs goes on",
 )
 STARTING = ("Nothing has finished yet.",)
@@ -195,6 +197,10 @@ class MainScreen(OrderingView, ChartingView):
     def action_experiments(self) -> None:
         """The list of experiments."""
         self.app.push_screen(ExperimentsScreen())
+
+    def action_workers(self) -> None:
+        """What each worker of the open experiment does."""
+        self.app.push_screen(WorkersScreen())
 
     def on_trial_log_filter_asked(self) -> None:
         self._prompt(self.log_pane, self.log_pane.words, "words, state:failed, model:xgb*")

@@ -37,10 +37,10 @@ class Charts(TextPane):
     def lines_of(self, width: int, height: int) -> list[tuple[Piece, ...]]:
         """All charts one below the other. height: of the pane, shared out between them."""
         charted = self._charted
-        if charted is None or not charted.history:
+        if charted is None or not charted.history.trials:
             return [(("Nothing to draw: no trial is complete yet.", "dim"),)]
         picture = min(HIGHEST, max(LOWEST, height // 3))
-        lines = history_lines(charted.history, width, picture, maximize=charted.maximize)
+        lines = history_lines(charted.history, width, picture)
         lines += [_BLANK, *importance_lines(charted.importance, charted.trials, width)]
         curve = equity_lines(charted.earned, charted.held, width)
         return [*lines, _BLANK, *curve] if curve else lines

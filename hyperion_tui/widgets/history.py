@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 from hyperion_tui import text
+from hyperion_tui.charting import History
 from hyperion_tui.widgets import braille
 from hyperion_tui.widgets.lines import Piece
 
@@ -17,73 +16,59 @@ BEST, TRIAL = "accent", "dim"
 _OUT_OF_SIGHT = 0.1
 """The worst part of the trials that may lie below the picture, so that the rest has room."""
 
-History = Sequence[tuple[int, float]]
-"""Number and score of each complete trial, by number."""
 
-
-def history_lines(
-    history: History, width: int, height: int, *, maximize: bool
-) -> list[tuple[Piece, ...]]:
+def history_lines(history: History, width: int, height: int) -> list[tuple[Piece, ...]]:
     """A heading, the story in words, and the picture: every trial, and the best so far.
 
-    history: at least one trial. width: characters; height: lines of the picture.
+    Nothing without a trial. width: characters; height: lines of the picture.
     """
-    if not history:
+    if not history.trials:
         return []
     lines: list[tuple[Piece, ...]] = [(("History", "strong"),)]
-    lines += [((told, ""),) for told in history_words(history, maximize=maximize)]
-    low, high = _range(history, maximize=maximize)
+    lines += [((told, ""),) for told in history_words(history)]
+    low, high = _range(history)
     labels = [text.number(high), *[""] * (height - 2), text.number(low)]
     margin = max(map(len, labels)) + 2
     across = width - margin - 1
     if across < NARROWEST or height < 2:
         return lines
-    layers = _layers(history, low, high, across, height, maximize=maximize)
+    layers = _layers(history, low, high, across, height)
     lines.append(((f"{'─' * 2} best so far", BEST), ("   · a trial", TRIAL)))
     for y, label in enumerate(labels):
         drawn = braille.joined([layer[y] for layer in layers], (BEST, TRIAL))
         lines.append(((f"{label.rjust(margin - 2)} ┤", "dim"), *drawn))
-    first, last = str(history[0][0]), f"trial {history[-1][0]}"
+    first, last = str(history.points[0][0]), f"trial {history.points[-1][0]}"
     scale = f"{' ' * margin}{first}{last.rjust(across - len(first))}"
     return [*lines, ((scale, "dim"),)]
 
 
-def history_words(history: History, *, maximize: bool) -> list[str]:
+def history_words(history: History) -> list[str]:
     """The same without a picture."""
-    steps = list(_improvements(history, maximize=maximize))
+    steps, since = history.steps, history.since
     number, best = steps[-1]
     told = f"best {text.number(best)} in trial {number}, first {text.number(steps[0][1])}"
-    since = sum(1 for later, _ in history if later > number)
-    if len(history) == 1:
+    if history.trials == 1:
         return [f"best {text.number(best)} in trial {number}, the only one so far"]
     gained = text.plural(len(steps) - 1, "improvement")
     rest = f"{text.plural(since, 'trial')} since" if since else "the newest trial is the best"
-    return [told, f"{gained} in {text.plural(len(history), 'complete trial')}; {rest}"]
+    return [told, f"{gained} in {text.plural(history.trials, 'complete trial')}; {rest}"]
 
 
-def _improvements(history: History, *, maximize: bool) -> Iterator[tuple[int, float]]:
-    """The first trial and each one that was better than all before it."""
-    best: float | None = None
-    for number, score in history:
-        if best is None or (score > best if maximize else score < best):
-            best = score
-            yield number, score
-
-
-def _range(history: History, *, maximize: bool) -> tuple[float, float]:
+def _range(history: History) -> tuple[float, float]:
     """The scores from the bottom to the top of the picture: all but the worst."""
-    ordered = sorted((score for _, score in history), reverse=maximize)
+    ordered = sorted((score for _, score in history.points), reverse=history.maximize)
+    best = history.steps[-1][1]
     worst = ordered[len(ordered) - 1 - int(_OUT_OF_SIGHT * len(ordered))]
     # The line begins at the first trial, however bad that was; far below it is cut as well.
-    return min(worst, ordered[0]), max(worst, ordered[0])
+    return min(worst, best), max(worst, best)
 
 
 def _layers(
-    history: History, low: float, high: float, across: int, height: int, *, maximize: bool
+    history: History, low: float, high: float, across: int, height: int
 ) -> list[braille.Cells]:
     """The line of the best so far, and a dot for each trial."""
     columns = 2 * across
-    first, last = history[0][0], history[-1][0]
+    first, last = history.points[0][0], history.points[-1][0]
 
     def column(number: int) -> int:
         return round((number - first) / max(1, last - first) * (columns - 1))
@@ -92,11 +77,13 @@ def _layers(
         return braille.row_of(min(high, max(low, score)), low, high, height)
 
     best: list[int | None] = [None] * columns
-    steps = [(column(number), row(s)) for number, s in _improvements(history, maximize=maximize)]
+    steps = [(column(number), row(score)) for number, score in history.steps]
     for place, (start, level) in enumerate(steps):
         end = steps[place + 1][0] if place + 1 < len(steps) else columns
         best[start:end] = [level] * (end - start)
         # Two steps in one column: the later one is the better.
         best[start] = level
-    dots = ((column(number), row(score)) for number, score in history if low <= score <= high)
+    dots = (
+        (column(number), row(score)) for number, score in history.points if low <= score <= high
+    )
     return [braille.line(best, across, height), braille.points(dots, across, height)]

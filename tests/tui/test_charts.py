@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engines.models import catalogue
+from hyperion_tui.charting import MOST_POINTS, history_of
 from hyperion_tui.widgets.charts import Charts
 from hyperion_tui.widgets.history import history_lines, history_words
 from tests.tui.driving import sitting
@@ -112,7 +113,7 @@ def test_the_line_never_gets_worse_and_the_best_is_at_its_end(maximize: bool):
     sign = 1 if maximize else -1
     history = [(n, sign * score) for n, score in enumerate([1.0, 3.0, 2.0, 5.0, 4.0])]
 
-    picture = history_lines(history, 60, 8, maximize=maximize)
+    picture = history_lines(history_of(history, maximize=maximize), 60, 8)
 
     text = drawn(picture)
     top, bottom = ("5.000", "1.000") if maximize else ("-1.000", "-5.000")
@@ -125,12 +126,13 @@ def test_the_line_never_gets_worse_and_the_best_is_at_its_end(maximize: bool):
 def test_the_story_is_told_in_words():
     history = [(0, 0.5), (1, 0.4), (4, 0.7), (5, 0.6)]
 
-    assert history_words(history, maximize=True) == [
+    assert history_words(history_of(history, maximize=True)) == [
         "best 0.7000 in trial 4, first 0.5000",
         "1 improvement in 4 complete trials; 1 trial since",
     ]
-    assert history_words(history, maximize=False)[0] == "best 0.4000 in trial 1, first 0.5000"
-    assert history_words(history[:1], maximize=True) == [
+    turned = history_words(history_of(history, maximize=False))
+    assert turned[0] == "best 0.4000 in trial 1, first 0.5000"
+    assert history_words(history_of(history[:1], maximize=True)) == [
         "best 0.5000 in trial 0, the only one so far"
     ]
 
@@ -138,12 +140,25 @@ def test_the_story_is_told_in_words():
 def test_one_absurd_trial_does_not_flatten_the_picture():
     history = [(n, 0.9 + n / 1000) for n in range(1, 40)] + [(40, -1e9)]
 
-    assert "-1.000e+09" not in drawn(history_lines(history, 80, 8, maximize=True))
+    assert "-1.000e+09" not in drawn(history_lines(history_of(history, maximize=True), 80, 8))
 
 
 @pytest.mark.parametrize("width", [1, 10, 20, 24, 200])
 def test_no_width_breaks_a_picture(width: int):
-    lines = history_lines([(0, 1.0), (7, 1.0)], width, 6, maximize=True)
+    lines = history_lines(history_of([(0, 1.0), (7, 1.0)], maximize=True), width, 6)
 
     assert "best 1.000 in trial 0" in drawn(lines)
     assert Charts().lines_of(width, 3)
+
+
+def test_a_hundred_thousand_trials_are_thinned_but_no_improvement_is_lost():
+    scores = [(n, 1.0 if n == 54_321 else -n / 1e6) for n in range(100_000)]
+
+    history = history_of(scores, maximize=True)
+
+    assert history.steps == [(0, -0.0), (54_321, 1.0)]
+    assert len(history.points) <= MOST_POINTS + 1
+    assert history.points[-1][0] == 99_999
+    assert history_words(history)[1] == (
+        "1 improvement in 100 000 complete trials; 45 678 trials since"
+    )

@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
+from engines.models import catalogue
 from engines.search import pruner, sampler
+from hyperion_tui import estimate
 from hyperion_tui.children import Done
 from hyperion_tui.cli import build_parser
+from hyperion_tui.estimate import Work
 from hyperion_tui.screens import launch
 from hyperion_tui.screens.launch import columns_of
 from hyperion_tui.widgets.fields import Entry
@@ -23,10 +28,16 @@ def started(spawned: Children) -> list[list[str]]:
     return [words for words in spawned.commands if words[0] == "run"]
 
 
-def found(*, unfit: dict[str, str] | None = None, **data: object) -> Done:
+def found(
+    *,
+    unfit: dict[str, str] | None = None,
+    expected_s: dict[str, float] | None = None,
+    **data: object,
+) -> Done:
     """What `data check --json` answers."""
     known = {"name": "towns", "rows": 6000, "columns": 5, "task": "regression", "classes": []}
     document = {"ok": True, "findings": [], "data": {**known, **data}, "unfit": unfit or {}}
+    document["expected_s"] = expected_s or {}
     return Done(0, json.dumps(document), "")
 
 
@@ -267,16 +278,17 @@ async def test_every_option_has_a_field_and_the_last_ones_are_reached_on_a_small
         **{"trials": "5", "time": "9s", "workers": "1", "name": "n", "seed": "7"},
         **{"time_column": "none", "groups": "g", "sampler": "qmc", "pruner": "median"},
         **{"patience": "4", "min_improvement": "0.1", "trial_time": "3s", "trial_memory": "1G"},
+        **{"space": "narrow.toml", "device": "cuda", "past_target": "yes"},
     }
 
     async with sitting(store.location, (80, 24), settle=False) as seat:
         await seat.press("r")
-        await seat.sees("↓ 8 more fields: tab")
+        await seat.sees("↓ 12 more fields: tab")
         assert "Trial memory" not in seat.text()
         for name, value in values.items():
             seat.app.screen.query_one(f"#{name}", Entry).value = value
         await seat.press("shift+tab", "shift+tab")
-        await seat.sees("Trial memory")
+        await seat.sees("Device")
         await seat.press("enter")
 
         await seat.until(lambda: started(spawned))
@@ -286,6 +298,8 @@ async def test_every_option_has_a_field_and_the_last_ones_are_reached_on_a_small
         assert {name: getattr(options, name) for name in ("groups", "sampler", "pruner")} == {
             **{"groups": "g", "sampler": "qmc", "pruner": "median"},
         }
+        assert options.past_target
+        del values["past_target"]
         for name, value in values.items():
             assert words[words.index(f"--{name.replace('_', '-')}") + 1] == value
 
@@ -293,3 +307,51 @@ async def test_every_option_has_a_field_and_the_last_ones_are_reached_on_a_small
 def test_the_dialog_offers_the_samplers_and_pruners_that_there_are():
     assert launch.SAMPLERS == sampler.SAMPLERS
     assert launch.PRUNERS == pruner.PRUNERS
+
+
+async def test_how_long_it_should_take_is_said_before_the_start_and_follows_the_fields(
+    store: Store, spawned: Children
+):
+    spawned.answers["data"] = found(
+        expected_s={"ridge": 1.0, "lasso": 3.0, "xgboost": 5.0}, unfit={"lasso_lars": "x"}
+    )
+
+    async with sitting(store.location, settle=False) as seat:
+        await seat.press("r")
+        seat.app.screen.query_one("#selectors", Entry).value = "ridge lasso"
+        seat.app.screen.query_one("#workers", Entry).value = "2"
+        await seat.type("my.csv")
+        await seat.press("tab")
+        await seat.sees("2 models × 20 trials, 2 workers: about 40 s")
+        seat.app.screen.query_one("#trials", Entry).value = "1"
+        await seat.sees("2 models × 1 trial, 2 workers: about 2 s")
+        seat.app.screen.query_one("#time", Entry).value = "1s"
+        await seat.sees("2 models, 2 workers: ends after 1.0 s")
+        seat.app.screen.query_one("#trials", Entry).value = "many"
+        await seat.misses("2 models")
+
+        assert len(spawned.commands) == 1, "the data were looked at again"
+
+
+def test_an_estimate_adds_up_first_trials_as_weighed_and_keeps_a_sequence_in_sequence():
+    spec = catalogue.models()["lightgbm"]
+    weights = [weight for _, weight in spec.form("regression").weighed]
+
+    work = estimate.part(spec, 2, "regression", {"lightgbm": 3.0})
+
+    assert work.seconds == pytest.approx(3.0 * sum(weights[:2]))
+    assert estimate.seconds_for([Work(4, 40.0), Work(2, 8.0)], 4) == 12.0
+    assert estimate.seconds_for([Work(4, 40.0, sequential=True), Work(2, 8.0)], 4) == 40.0
+
+
+async def test_a_past_target_is_asked_for_by_yes_and_any_other_word_is_the_commands_to_refuse(
+    store: Store, spawned: Children
+):
+    async with sitting(store.location, settle=False) as seat:
+        for word, passed in (("yes", "--past-target"), ("maybe", "--past-target=maybe")):
+            await seat.press("r")
+            seat.app.screen.query_one("#selectors", Entry).value = "ridge"
+            seat.app.screen.query_one("#past_target", Entry).value = word
+            await seat.press("enter")
+            await seat.until(lambda passed=passed: passed in started(spawned)[-1:][0])
+            await seat.press("escape")

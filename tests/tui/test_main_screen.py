@@ -16,7 +16,7 @@ async def test_an_empty_store_says_what_to_press(own_home: Path):
     async with sitting(Location(own_home / "studies.db"), (80, 24)) as seat:
         await seat.sees("Nothing has run yet.")
 
-        await seat.sees("space  marks models in the tree")
+        await seat.sees("space  marks a model, or a whole branch")
         await seat.sees("r      asks for data and starts")
         assert not own_home.exists()
 

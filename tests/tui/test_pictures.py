@@ -12,6 +12,7 @@ import pytest
 from engines.models import catalogue
 from engines.models.spec import Cost, Form, ModelSpec
 from engines.search.space import Float, Int, Space
+from engines.study.location import Location
 from tests.tui.driving import Seat, sitting
 from tests.tui.stores import EVIDENCE, Store, add_typical
 
@@ -65,6 +66,7 @@ SCENES: dict[str, list[str]] = {
     "launch": ["r"],
     "stop": ["x"],
     "help": ["question_mark"],
+    "workers": ["w"],
     "charts": ["o", "down", "enter", "2", "4"],
 }
 
@@ -72,6 +74,16 @@ SCENES: dict[str, list[str]] = {
 def reading(seat: Seat) -> bool:
     """Whether a screen still waits for charts."""
     return any(getattr(screen, "reads_charts", False) for screen in seat.app.screen_stack)
+
+
+def compare(seat: Seat, scene: str, size: tuple[int, int]) -> None:
+    """Hold what is on the screen against the kept picture, or keep it."""
+    shown = seat.text().rstrip() + "\n"
+    file = KEPT / f"{scene}-{size[0]}x{size[1]}.txt"
+    if os.environ.get("HYPERION_SNAPSHOTS") == "update":
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(shown, encoding="utf-8")
+    assert shown == file.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -92,10 +104,11 @@ async def test_a_screen_looks_as_it_did(store: Store, scene: str, size: tuple[in
         await seat.sees("0.9000")
         await seat.press(*SCENES[scene])
         await seat.until(lambda: not reading(seat), "the end of reading")
-        shown = seat.text().rstrip() + "\n"
+        compare(seat, scene, size)
 
-    file = KEPT / f"{scene}-{size[0]}x{size[1]}.txt"
-    if os.environ.get("HYPERION_SNAPSHOTS") == "update":
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(shown, encoding="utf-8")
-    assert shown == file.read_text(encoding="utf-8")
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_who_comes_first_is_told_what_to_do(size: tuple[int, int]):
+    async with sitting(Location(Path("/nowhere/studies.db")), size) as seat:
+        await seat.sees("Nothing has run yet")
+        compare(seat, "first", size)
