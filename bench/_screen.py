@@ -228,13 +228,14 @@ def _note(found: dict[str, Any], name: str, sent: Sequence[int]) -> None:
 
 
 def _news(terminal: Terminal, mover: Mover, words: str) -> int:
-    if words.startswith("best"):
-        mover.tell("start")
-        terminal.read_for(2 * SILENCE_S)
     terminal.take()
     mover.tell(words)
     terminal.read_for(2 * SILENCE_S)
-    return len(terminal.take())
+    sent = len(terminal.take())
+    if words.startswith("best"):
+        mover.tell("start")
+        terminal.read_for(2 * SILENCE_S)
+    return sent
 
 
 def _log(terminal: Terminal, mover: Mover, settings: Settings) -> dict[str, Any]:

@@ -12,13 +12,12 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import shutil
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
 
 import _screen
-from _cells import Settings
+from _cells import Cells, Settings
 from _terminal import Terminal
 
 from engines.study.sqlite import connect_to_write, writing
@@ -73,27 +72,36 @@ CONTROL = re.compile(
 BARE = re.compile(rb"[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\xaa-\xae]")
 
 
-def measure(settings: Settings, folder: Path) -> dict[str, Any]:
-    """All strings in all views. crashes, raw: what went wrong, by string."""
-    original = _screen.build(folder, 3, _screen.MODELS[:2])
-    _, plain = _look(folder, original, HARMLESS, settings["size"])
-    known = _kinds(plain)
+def measure(cells: Cells, size: str) -> dict[str, Any]:
+    """All strings in all views, a cell each. crashes, raw: what went wrong, by string."""
+    known = set(cells.take("hostile-none", _kinds_of_harmless, {"size": size})["kinds"])
     crashes, raw = [], []
-    for string in STRINGS:
-        failed, sent = _look(folder, original, string, settings["size"])
-        if failed is not None:
-            crashes.append([string[:40], failed])
-        if found := _foreign(string, sent, known):
-            raw.append([string[:40], found])
+    for number, string in enumerate(STRINGS):
+        settings = {"size": size, "string": string, "known": sorted(known)}
+        found = cells.take(f"hostile-{number:02d}", _try, settings)
+        if found["died"] is not None:
+            crashes.append([string[:40], found["died"]])
+        if found["foreign"]:
+            raw.append([string[:40], found["foreign"]])
     return {"strings": len(STRINGS), "views": len(VIEWS), "crashes": crashes, "raw": raw}
 
 
-def _look(folder: Path, original: Path, string: str, size: str) -> tuple[str | None, bytes]:
+def _kinds_of_harmless(settings: Settings, folder: Path) -> dict[str, Any]:
+    died, sent = _look(folder, HARMLESS, settings["size"])
+    if died is not None:
+        raise SystemExit(f"screen: the app ended in the view `{died}`, with nothing hostile in it")
+    return {"kinds": sorted(kind.decode() for kind in _kinds(sent))}
+
+
+def _try(settings: Settings, folder: Path) -> dict[str, Any]:
+    died, sent = _look(folder, settings["string"], settings["size"])
+    known = {kind.encode() for kind in settings["known"]}
+    return {"died": died, "foreign": _foreign(settings["string"], sent, known)}
+
+
+def _look(folder: Path, string: str, size: str) -> tuple[str | None, bytes]:
     """(the view in which it died, or None; all that was sent)."""
-    store = folder / "hostile.db"
-    for old in folder.glob("hostile.db*"):
-        shutil.rmtree(old) if old.is_dir() else old.unlink()
-    shutil.copy(original, store)
+    store = _screen.build(folder, 3, _screen.MODELS[:2])
     with contextlib.closing(connect_to_write(store)) as connection, writing(connection):
         _poison(connection, string)
     sent, died = b"", None
@@ -112,7 +120,7 @@ def _open(terminal: Terminal, keys: str) -> bool:
     for key in keys:
         terminal.send(key)
         # Escape alone is told from the beginning of a sequence by the time behind it.
-        if terminal.settle(0.25, terminal.age_s() + 10.0) is None:
+        if terminal.settle(0.12, terminal.age_s() + 10.0) is None:
             return False
     return True
 

@@ -1,10 +1,10 @@
 """What the screen promises, row by row, measured on a pseudo-terminal.
 
-One table: the figure, its bar, and whether it holds. Every figure but one is taken from outside: a
-child of this process on a terminal of 120x40 that answers like xterm (`_terminal.py`), on synthetic
-stores (`_stores.py`) that another process keeps moving as workers would (`_screen_news.py`). The
-one is the longest block of the event loop, which a watch inside of the app sees
-(`_screen_program.py`).
+One table: the figure, its bar, and whether it holds. All figures but one are taken from outside:
+a child of this process on a terminal of 120x40 that answers like xterm (`_terminal.py`), on
+synthetic stores (`_stores.py`) that another process keeps moving as workers would
+(`_screen_news.py`). The one is the longest block of the event loop, which a watch inside of the
+app sees (`_screen_program.py`).
 
   first     first full paint beside hello Textual of the same run; `--help` and `list`
   keys      row move, page, order and filter among 100,000 trials, while the log gets 50 lines/s:
@@ -134,7 +134,7 @@ def memory(cells: Cells, options: argparse.Namespace, body: Body) -> list[Row]:
 
 def hostile(cells: Cells, options: argparse.Namespace, body: Body) -> list[Row]:
     """What the data can do to the terminal."""
-    body["hostile"] = found = cells.take("hostile", _screen_hostile.measure, {"size": "120x40"})
+    body["hostile"] = found = _screen_hostile.measure(cells, "120x40")
     views = f"{found['strings']} strings in {found['views']} views"
     return [
         Row(f"crashes by {views}", str(len(found["crashes"])), "0", not found["crashes"]),
