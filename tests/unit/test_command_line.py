@@ -349,8 +349,9 @@ def test_capabilities_count_what_can_run_and_name_the_tasks(
 
     assert re.search(r"^sklearn +36/36 ", told, re.MULTILINE)
     assert re.search(r"^ensemble +3/3 ", told, re.MULTILINE)
-    assert listed["ridge"]["tasks"] == ["regression", "classification"]
-    assert listed["huber"]["tasks"] == ["regression"]
+    assert listed["ridge"]["tasks"] == ["regression", "classification", "forecast"]
+    assert listed["huber"]["tasks"] == ["regression", "forecast"]
+    assert listed["sac"]["tasks"] == ["trading"]
     assert all(spec["summary"] and spec["available"] for spec in listed.values())
     monkeypatch.setenv("HYPERION_HIDE_PACKAGES", "catboost")
     lean = say("capabilities").out
