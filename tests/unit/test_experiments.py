@@ -212,10 +212,10 @@ def test_a_creation_that_fails_leaves_nothing_behind(
     else:
         add = experiments._add_study
 
-        def broken(session, experiment, study, position):  # type: ignore[no-untyped-def]
+        def broken(session, experiment, study, *rest):  # type: ignore[no-untyped-def]
             if study.model == "b":
                 raise OSError(28, "No space left on device")
-            add(session, experiment, study, position)
+            add(session, experiment, study, *rest)
 
         monkeypatch.setattr(experiments, "_add_study", broken)
 

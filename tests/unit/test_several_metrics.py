@@ -25,7 +25,7 @@ from engines.study.experiments import create_or_extend
 from engines.study.location import Location
 from engines.study.records import Experiment
 from engines.study.storage import HyperionStorage
-from hyperion_tui import fronts
+from hyperion_tui import cli, fronts
 from tests.unit.building import (
     add_worker,
     asking,
@@ -178,6 +178,7 @@ def test_studies_of_several_metrics_are_never_ranked_with_those_of_one(location:
     assert len(groups) == 2
     assert differences([several, single]) == ["metric"]
     assert "pareto" not in experiment_document(single, None)["studies"][0]
+    assert cli.main(["compare", "e", "one", "--store", str(location.path)]) == 5
 
 
 def test_studies_are_ordered_as_a_knee_is_chosen(location: Location) -> None:
