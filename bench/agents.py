@@ -143,10 +143,11 @@ def main() -> int:
         cells = here.cells_of(part, options.seeds)
         found = [take(cell, options.fresh, not options.kept) for cell in cells]
         taken = [one for one in found if one is not None]
-        if len(taken) < len(cells):
-            print(f"{len(cells) - len(taken)} of {len(cells)} cells have not been measured")
         documents += taken
         rows += here.show(part, taken)
+        if len(taken) < len(cells):
+            missing = f"{len(cells) - len(taken)} of {len(cells)}"
+            rows.append((f"{part}, cells not measured", "", missing, None))
     words = {True: "yes", False: "NO", None: "-"}
     print()
     _common.print_table(
