@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +28,8 @@ SILENCE_S = 0.7
 """Longer than two ticks of the feed."""
 
 LIMIT_S = 60.0
+LOGGED = re.compile(rb"[a-z]#\d")
+"""A line of the log: on a busy machine it comes long after the empty panes."""
 
 
 def build(folder: Path, trials: int, models: Sequence[str]) -> Path:
@@ -89,9 +92,14 @@ def moving(store: Path) -> Iterator[Mover]:
 
 @contextlib.contextmanager
 def shown(
-    folder: Path, store: Path, *, size: str = SIZE, program: Sequence[str] = ()
+    folder: Path,
+    store: Path,
+    *,
+    size: str = SIZE,
+    program: Sequence[str] = (),
+    until: re.Pattern[bytes] = LOGGED,
 ) -> Iterator[Terminal]:
-    """The app on a store, painted."""
+    """The app on a store, painted. until: what stands on the screen once the store was read."""
     columns, lines = map(int, size.split("x"))
     terminal = Terminal(
         list(program) or startup.program(),
@@ -101,6 +109,8 @@ def shown(
         record=True,
     )
     try:
+        while not until.search(terminal.recorded) and terminal.age_s() < LIMIT_S:
+            terminal.read_for(0.1)
         terminal.settle(SILENCE_S, LIMIT_S)
         yield terminal
     finally:

@@ -67,17 +67,19 @@ VIEWS = {
 
 SEQUENCE = re.compile(rb"\x1b\[([?<>=]?)[0-9;:]*([ -/]*[@-~])|\x1b([\]PX^_@-Z\\a-z=><0-9()])")
 CONTROL = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]+[^\x1b\x07]{3}"
+    "[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff][^\x1b]{6,9}"
 )
+"""A control character with enough behind it not to be one of the app's own sequences."""
+
 BARE = re.compile(rb"[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\xaa-\xae]")
 
 
 def measure(cells: Cells, size: str) -> dict[str, Any]:
     """All strings in all views, a cell each. crashes, raw: what went wrong, by string."""
-    known = set(cells.take("hostile-none", _kinds_of_harmless, {"size": size})["kinds"])
+    known = cells.take("hostile-none", _harmless, {"size": size})
     crashes, raw = [], []
     for number, string in enumerate(STRINGS):
-        settings = {"size": size, "string": string, "known": sorted(known)}
+        settings = {"size": size, "string": string, **known}
         found = cells.take(f"hostile-{number:02d}", _try, settings)
         if found["died"] is not None:
             crashes.append([string[:40], found["died"]])
@@ -86,17 +88,17 @@ def measure(cells: Cells, size: str) -> dict[str, Any]:
     return {"strings": len(STRINGS), "views": len(VIEWS), "crashes": crashes, "raw": raw}
 
 
-def _kinds_of_harmless(settings: Settings, folder: Path) -> dict[str, Any]:
+def _harmless(settings: Settings, folder: Path) -> dict[str, Any]:
     died, sent = _look(folder, HARMLESS, settings["size"])
     if died is not None:
         raise SystemExit(f"screen: the app ended in the view `{died}`, with nothing hostile in it")
-    return {"kinds": sorted(kind.decode() for kind in _kinds(sent))}
+    kinds = sorted(kind.decode() for kind in _kinds(sent))
+    return {"kinds": kinds, "bare": sorted(repr(found) for found in set(BARE.findall(sent)))}
 
 
 def _try(settings: Settings, folder: Path) -> dict[str, Any]:
     died, sent = _look(folder, settings["string"], settings["size"])
-    known = {kind.encode() for kind in settings["known"]}
-    return {"died": died, "foreign": _foreign(settings["string"], sent, known)}
+    return {"died": died, "foreign": _foreign(settings, sent)}
 
 
 def _look(folder: Path, string: str, size: str) -> tuple[str | None, bytes]:
@@ -154,8 +156,10 @@ def _kinds(sent: bytes) -> set[bytes]:
     return {b"".join(match) for match in SEQUENCE.findall(sent)}
 
 
-def _foreign(string: str, sent: bytes, known: set[bytes]) -> list[str]:
-    """What of a string stands in what was sent, and sequences that nothing harmless sends."""
-    found = [repr(part) for part in CONTROL.findall(string) if part.encode() in sent]
-    found += [repr(kind) for kind in sorted(_kinds(sent) - known)]
-    return found + [repr(match) for match in sorted(set(BARE.findall(sent)))]
+def _foreign(settings: Settings, sent: bytes) -> list[str]:
+    """What of a string stands in what was sent, and bytes that nothing harmless sends."""
+    parts = CONTROL.findall(settings["string"])
+    found = [repr(part) for part in parts if part.encode() in sent]
+    found += [repr(kind) for kind in _kinds(sent) if kind.decode() not in settings["kinds"]]
+    bare = {repr(match) for match in BARE.findall(sent)}
+    return found + sorted(bare - set(settings["bare"]))
