@@ -281,7 +281,8 @@ def test_predictions_near_the_targets_pass() -> None:
     check_predictions(np.array([-1e6, 0.5, 1e6]), 0.0, 1.0)
     check_predictions(np.array([5.0, 1e3]), 5.0, 5.0)
     check_predictions(np.array([7.0]), 0.0, 0.0)
-    check_predictions(np.array([[0.2, 0.8], [1.0, 0.0]]), 0.0, 1.0)
+    check_predictions(np.array([[0.2, 0.8], [1.0, 0.0]]), 0.0, 1.0, shares=True)
+    check_predictions(np.array([[2.0, 3.0]]), 0.0, 1.0)  # a forecast of two steps
     check_predictions(np.empty(0), 0.0, 1.0)
 
 
@@ -300,4 +301,5 @@ def test_predictions_that_no_working_model_makes_are_refused(
     predicted: list[Any], reason: str
 ) -> None:
     with pytest.raises(ScoreError, match=reason):
-        check_predictions(np.array(predicted), 0.0, 5.0)
+        values = np.array(predicted)
+        check_predictions(values, 0.0, 5.0, shares=values.ndim == 2)
