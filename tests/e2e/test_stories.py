@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import signal
 import subprocess
@@ -80,6 +81,66 @@ def test_a_line_that_drops_stops_no_work_and_the_app_shows_it_again(world: World
 
     numbers = [trial["number"] for trial in world.hyperion("trials", "dropped/lightgbm")]
     assert sorted(numbers) == list(range(12))
+
+
+def test_after_a_power_cut_and_a_pause_the_total_is_exact_and_nothing_runs_twice(
+    world: World,
+) -> None:
+    models = ("ridge", "lightgbm")
+    world.hyperion(
+        *("run", *models, "--data", "diabetes", "--trials", "10", "--workers", "1"),
+        *("--name", "cut", "--detach"),
+    )
+    wait_until(lambda: world.finished() >= 3, "some trials")
+    world.kill_everything()
+    world.hyperion("resume", "cut")
+    before = world.finished()
+    wait_until(lambda: world.finished() > before or world.finished() == 20, "it to go on")
+    world.hyperion("pause", "cut", check=None)
+    wait_until(lambda: world.state("cut") in ("paused", "done"), "the pause")
+    wait_until(lambda: not world.workers(), "no process to be left")
+    if world.state("cut") == "paused":
+        world.hyperion("resume", "cut")
+    wait_until(lambda: world.state("cut") == "done", "the end")
+
+    for model in models:
+        trials = world.hyperion("trials", f"cut/{model}")
+        assert {trial["state"] for trial in trials} <= {"complete", "pruned"}
+        assert sorted(trial["number"] for trial in trials) == list(range(10))
+        params = [str(trial["params"]) for trial in trials]
+        assert len(set(params)) == len(params)
+    assert not world.ask("SELECT 1 FROM hx_event WHERE text LIKE '%database is locked%'")
+
+
+def test_tables_are_compared_only_where_they_answer_one_question_and_come_out_exact(
+    world: World, tmp_path: Path
+) -> None:
+    rows = pd.read_csv(BUNDLED["concrete"].path)
+    for version, part in {"first": rows, "second": rows[:-100]}.items():
+        part.to_csv(tmp_path / f"{version}.csv", index=False)
+        models = ("ridge", "lasso") if version == "first" else ("ridge",)
+        world.hyperion(
+            *("run", *models, "--data", f"{version}.csv", "--target", "strength_mpa"),
+            *("--trials", "2", "--workers", "1", "--name", version),
+        )
+
+    world.hyperion("compare", "first", "second", check=5)
+    document = world.hyperion("show", "first")
+    pinned = told(world, "compare", "first", "--baseline", "ridge", "--only-changed")
+    told(world, "compare", "first", "--csv", "table.csv")
+    told(world, "compare", "first", "--md", "table.md")
+    told(world, "trials", "first/ridge", "--csv", "trials.csv")
+
+    assert "pinned" in pinned
+    with open(tmp_path / "table.csv", newline="") as file:
+        cells = {cell for row in csv.reader(file) for cell in row}
+    for study in document["studies"]:
+        assert repr(study["best"]["selection_score"]) in cells
+    assert (tmp_path / "table.md").read_text().count("|") > 10
+    trials = pd.read_csv(tmp_path / "trials.csv")
+    assert {"number", "value", "datetime_start", "params_alpha", "state"} <= set(trials)
+    best = {study["model"]: study["best"] for study in document["studies"]}
+    assert trials["value"].max() == best["ridge"]["selection_score"]
 
 
 def test_an_agent_on_real_prices_stands_beside_rules_without_skill(
