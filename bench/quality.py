@@ -27,12 +27,12 @@ from typing import Any
 
 import _common
 from quality import compare, data, machinery, peers, table, trust
-from quality.cells import Cell, Measure, Queue, kept_of, run_one, write
+from quality.cells import QUIET, Cell, Measure, Queue, kept_of, run_one, share_of_core, write
 
 HERE = Path(__file__).resolve().parent
 KEPT = HERE / "results" / "quality"
 SUMMARY = HERE / "results" / "quality.json"
-QUIET = 0.9
+AGAIN = ("none", "failed", "disturbed", "all")
 
 PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Cell]]] = {
     compare.KIND: compare.cells,
@@ -72,7 +72,7 @@ def parse() -> argparse.Namespace:
     add("--seeds", nargs="+", type=int, metavar="N")
     add("--peers", nargs="+", choices=peers.PEERS, default=list(peers.USUAL), metavar="PEER")
     add("--jobs", type=int, default=1, metavar="N", help="cells side by side, a core each (1)")
-    add("--again", choices=("none", "failed", "all"), default="none", help="which cells, anew")
+    add("--again", choices=AGAIN, default="none", help="which cells, anew")
     add("--table", action="store_true", help="measure nothing")
     add("--details", action="store_true", help="scores by data set as well")
     add("--quick", action="store_true", help="two small sets, one seed, 10 s")
@@ -142,12 +142,8 @@ def _taken(documents: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _share(documents: list[dict[str, Any]]) -> dict[str, float] | None:
-    """Processor time by time of a peer that never waits: below one, others were at work too."""
-    shares = [
-        document["result"]["cpu_s"] / document["result"]["fit_s"]
-        for document in documents
-        if document["cell"].get("peer") == "tpe_stock" and "result" in document
-    ]
+    """Of all cells of peers that never wait."""
+    shares = [share for document in documents if (share := share_of_core(document)) is not None]
     return {"mean": sum(shares) / len(shares), "least": min(shares)} if shares else None
 
 

@@ -33,6 +33,9 @@ from quality.data import Absent
 SCRIPT = Path(__file__).resolve().parents[1] / "quality.py"
 ABSENT = 3
 """Exit status of a cell that a package is missing for."""
+NEVER_WAIT = ("tpe_stock", "hyperion")
+QUIET = 0.9
+"""A peer that never waits had less of its core than this: others disturbed it."""
 
 Settings = Mapping[str, Any]
 Measure = Callable[[Settings, Path], dict[str, Any]]
@@ -92,7 +95,7 @@ class Queue:
     """Runs cells in their order, `jobs` of them side by side.
 
     kept: where results lie. again: which cells are measured though a result is there: `none`,
-    `failed` or `all`.
+    `failed`, `disturbed` or `all`.
     """
 
     def __init__(self, kept: Path, jobs: int, again: str = "none") -> None:
@@ -134,6 +137,9 @@ class Queue:
         document = read(cell.path(self._kept))
         if document is None or self._again == "all":
             return False
+        if self._again == "disturbed":
+            share = share_of_core(document)
+            return share is None or share >= QUIET
         return not (self._again == "failed" and "error" in document)
 
     def _work(self, waiting: queue.SimpleQueue[Cell], core: int, total: int) -> None:
@@ -241,6 +247,17 @@ def _said(document: dict[str, Any] | None) -> str:
         return f"FAILED: {document['error'][:200]}"
     shown = document["result"].get("shown", {})
     return ", ".join(f"{key} {value}" for key, value in shown.items()) or "measured"
+
+
+def share_of_core(document: Mapping[str, Any]) -> float | None:
+    """Processor time by time of a peer that never waits: below one, others were at work too.
+
+    None for other peers, and for cells that are no fit.
+    """
+    result = document.get("result", {})
+    if document["cell"].get("peer") not in NEVER_WAIT or "fit_s" not in result:
+        return None
+    return float(result["cpu_s"] / result["fit_s"])
 
 
 def read(path: Path) -> dict[str, Any] | None:

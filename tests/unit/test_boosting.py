@@ -129,6 +129,31 @@ def test_listening_changes_nothing(library: str) -> None:
     np.testing.assert_array_equal(alone.predict(fold.X_valid), heard.predict(fold.X_valid))
 
 
+class Passing(Watch):
+    """Time is up when it is asked so many times."""
+
+    def __init__(self, asked: int) -> None:
+        super().__init__(keeps=True)
+        self.asked = asked
+
+    def is_over(self) -> bool:
+        self.asked -= 1
+        return self.asked <= 0
+
+
+@pytest.mark.parametrize(("rate", "rounds"), [(0.1, [1, 6, 11]), (0.25, [1, 3, 5]), (1.0, [1, 2])])
+def test_catboost_is_looked_at_every_few_rounds_and_asked_for_the_time_in_each(
+    rate: float, rounds: list[int]
+) -> None:
+    watch = Passing(asked=rounds[-1] + (rate < 1))
+
+    model = build("catboost", learning_rate=rate).fit_watched(fold_of(*wave()), watch)
+
+    assert [round_ for round_, _ in watch.course] == rounds
+    assert watch.cut_short
+    assert model.rounds_ in rounds
+
+
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_what_a_report_raises_comes_out_unchanged(library: str) -> None:
     told: list[int] = []

@@ -300,3 +300,28 @@ def test_what_there_is_no_time_to_train_again_is_taken_home_from_the_search(
 
     assert found.refitted == refitted
     assert [(weight, len(models)) for weight, models in found.bags] == shares
+
+
+def test_for_training_on_all_rows_no_more_than_a_part_of_the_time_is_kept_back(
+    location: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context, _ = ran(location)
+
+    few = final.seconds_for_final(context, 1000.0)
+    monkeypatch.setattr(final, "seconds_for_one", lambda *_: 100.0)
+
+    assert 0.0 < few < 5.0
+    assert final.seconds_for_final(context, 1000.0) == final.MOST_RESERVED * 1000.0
+
+
+def test_of_a_forest_one_model_is_reserved_for_and_of_a_line_its_folds_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(final, "seconds_for_one", lambda *_: 1.0)
+    monkeypatch.setattr(final, "seconds_for_folds", lambda *_: 10.0)
+    reserved = []
+    for model in ("extra_trees", "ridge"):
+        context, _ = ran(new_store(tmp_path / f"{model}.db"), (model,), trials=1)
+        reserved.append(final.seconds_for_final(context, 1000.0))
+
+    assert reserved == [1.0, 11.0]
