@@ -300,6 +300,6 @@ def test_predictions_near_the_targets_pass() -> None:
 def test_predictions_that_no_working_model_makes_are_refused(
     predicted: list[Any], reason: str
 ) -> None:
+    values = np.array(predicted)
     with pytest.raises(ScoreError, match=reason):
-        values = np.array(predicted)
         check_predictions(values, 0.0, 5.0, shares=values.ndim == 2)
