@@ -23,7 +23,10 @@ HERE = Path(__file__).resolve().parent
 MODELS = ("ridge:sklearn", "random_forest:ensemble", "xgboost:ensemble", "lightgbm:ensemble")
 SIZE = "120x40"
 DOWN, PAGE_DOWN, PAGE_UP = "\x1b[B", "\x1b[6~", "\x1b[5~"
-CURSOR = "›".encode()
+ROWS = re.compile(rb"\x1b\[(?:[4-9]|[12]\d|3[0-7]);\d+H")
+"""Something in the lines of the table, at 120x40: nothing but keys changes it while only the log
+moves."""
+
 SILENCE_S = 0.7
 """Longer than two ticks of the feed."""
 
@@ -193,7 +196,7 @@ def _press(terminal: Terminal, presses: int) -> dict[str, Any]:
 def _times(terminal: Terminal, pressed: Sequence[str]) -> dict[str, Any]:
     taken = []
     for key in pressed:
-        taken.append(terminal.answer_s(key, CURSOR))
+        taken.append(terminal.answer_s(key, ROWS))
         # A person is not faster, and the next key must not be answered by this one's picture.
         terminal.read_for(0.1)
     known = [1000 * seconds for seconds in taken if seconds is not None]

@@ -115,7 +115,7 @@ class Terminal:
         self.recorded.clear()
         return taken
 
-    def answer_s(self, keys: str, part: bytes, limit_s: float = 5.0) -> float | None:
+    def answer_s(self, keys: str, part: re.Pattern[bytes], limit_s: float = 5.0) -> float | None:
         """Seconds from keys to the end of the picture that has `part` in it; None if none comes.
 
         A picture is what stands between the two marks of synchronised output. Recording must be on.
@@ -124,8 +124,8 @@ class Terminal:
         began = time.perf_counter()
         self.send(keys)
         while (left := began + limit_s - time.perf_counter()) > 0 and self.read(left) is not None:
-            found = self.recorded.find(part)
-            if found >= 0 and self.recorded.find(b"\x1b[?2026l", found) >= 0:
+            found = part.search(self.recorded)
+            if found and self.recorded.find(b"\x1b[?2026l", found.end()) >= 0:
                 return time.perf_counter() - began
         return None
 

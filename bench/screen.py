@@ -8,7 +8,7 @@ app sees (`_screen_program.py`).
 
   first     first full paint beside hello Textual of the same run; `--help` and `list`
   keys      row move, page, order and filter among 100,000 trials, while the log gets 50 lines/s:
-            from the key to the end of the picture that has the cursor in it
+            from the key to the end of the first picture in which rows changed
   blocks    the longest callback of the loop meanwhile
   idle      ten seconds without a key
   wire      bytes: a trial that ends, the log at 50 lines/s, row, page, focus
