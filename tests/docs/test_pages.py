@@ -59,6 +59,8 @@ def test_a_command_that_does_not_do_what_is_shown_fails() -> None:
         run_command("hyperion-tui list", ["something"], "here")
     with pytest.raises(AssertionError, match="No model `nothing`"):
         run_command("hyperion-tui run nothing  # exit 0", [], "here")
-    run_command("OPTUNA_TRIALS=no hyperion-tui list  # exit 2", ["...OPTUNA_TRIALS..."], "here")
+    run_command(
+        "OPTUNA_TRIALS=no hyperion-tui run ridge  # exit 2", ["...OPTUNA_TRIALS..."], "here"
+    )
     with pytest.raises(AssertionError, match="only hyperion-tui is run"):
         run_command("rm -r x", [], "here")

@@ -14,6 +14,9 @@ from engines.study.location import Location
 from hyperion_tui.app import HyperionApp
 from hyperion_tui.config import Settings
 
+STILL_S = 0.3
+"""A pane is filled within a tick of the feed, 0.25 s."""
+
 
 class Seat:
     """Somebody in front of the app."""
@@ -67,6 +70,15 @@ class Seat:
     async def sees(self, part: str) -> None:
         """Wait until the screen shows `part`."""
         await self.until(lambda: part in self.text(), repr(part))
+
+    async def stands_still(self) -> None:
+        """Wait until the screen has looked the same for some time: all panes have been filled."""
+        seen, since = "", time.monotonic()
+        while time.monotonic() - since < STILL_S:
+            now = self.text()
+            if now != seen:
+                seen, since = now, time.monotonic()
+            await self.pilot.pause(0.01)
 
     async def misses(self, part: str) -> None:
         """Wait until the screen no longer shows `part`."""

@@ -102,8 +102,10 @@ async def test_a_screen_looks_as_it_did(store: Store, scene: str, size: tuple[in
 
     async with sitting(store.location, size) as seat:
         await seat.sees("0.9000")
+        await seat.stands_still()
         await seat.press(*SCENES[scene])
         await seat.until(lambda: not reading(seat), "the end of reading")
+        await seat.stands_still()
         compare(seat, scene, size)
 
 

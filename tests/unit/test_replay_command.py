@@ -108,5 +108,5 @@ def test_a_replay_has_no_csv_form(
 ) -> None:
     assert ask(searched, "--csv", str(tmp_path / "t.csv")) == 2
 
-    assert "--replay has no CSV form" in capsys.readouterr().err
+    assert "--replay has no CSV or Markdown form" in capsys.readouterr().err
     assert not (tmp_path / "t.csv").exists()

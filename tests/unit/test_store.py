@@ -21,7 +21,7 @@ from engines.study import migrations, reader, store
 from engines.study.experiments import create_or_extend
 from engines.study.location import Location, home, locate
 from engines.study.locks import runner_pid, take_runner_lock
-from engines.study.reader import Reader
+from engines.study.reader import KNOWN_SCHEMA, Reader
 from engines.study.sqlite import connect_to_write
 from engines.study.storage import HyperionStorage
 from engines.study.store import open_storage
@@ -238,7 +238,7 @@ BAD = {
     "folder": "is a folder, not a store",
     "foreign": r"is a database of something else \(patients\)",
     "foreign studies": r"is a database of something else \(studies\)",
-    "newer": r"newer Hyperion \(schema 999, this one knows 3\)",
+    "newer": rf"newer Hyperion \(schema 999, this one knows {KNOWN_SCHEMA}\)",
     "a few bytes": "is not a store, or it is damaged",
     "one byte": "is not a store, or it is damaged",
     "text": "is not a store, or it is damaged",
