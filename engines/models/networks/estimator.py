@@ -184,6 +184,11 @@ class NetworkRegressor(RegressorMixin, Network):
         raw = self._raw(X, before).reshape(len(X), *self.shape_).double().numpy()
         return np.asarray(raw * self.scale_ + self.mean_)
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
     def _told(self, fold: FoldView) -> Floats:
         return self.predict(fold.X_valid, fold.before_valid)
 
