@@ -68,7 +68,8 @@ class HyperionApp(App[None]):
         self.feed = Feed(location)
         self.snapshot = Snapshot()
         self._tick_s = SLOW_TICK_S if slow else TICK_S
-        self.keyboard = Keyboard(self, self._hand_on)
+        self._opening: int | None = None
+        self.keyboard = Keyboard(self, self._hand_on, lambda: self._opening is not None)
         self._wire = Wire()
         self._painted: Screen[Any] | None = None
         self._interrupted_at = float("-inf")
@@ -170,6 +171,9 @@ class HyperionApp(App[None]):
         for screen in self.screen_stack:
             if isinstance(screen, View) and screen.is_mounted:
                 screen.show_snapshot(message.snapshot)
+        known = {e.experiment_id for e in message.snapshot.experiments}
+        if self._opening == message.snapshot.current_id or self._opening not in known:
+            self._opening = None
         if not self._adopted:
             self._adopted = True
             self._adopt()
@@ -195,7 +199,8 @@ class HyperionApp(App[None]):
     # -- for the screens -----------------------------------------------------------------------
 
     def open_experiment(self, experiment_id: int) -> None:
-        """Show another experiment on the main screen."""
+        """Show another experiment on the main screen. Keys wait until it stands there."""
+        self._opening = experiment_id
         self.feed.follow(experiment_id)
         self._tick()
 

@@ -24,6 +24,8 @@ LONGEST_S = 10.0
 """After so long the next key goes on whatever happens; a screen stands in a tenth of a second, and
 in some seconds on a machine that is very busy."""
 
+READING_S = 0.01
+
 ROUNDS = 2
 """A key may make a widget say something, such as that a row was chosen, which then opens a screen:
 two rounds through all queues."""
@@ -33,10 +35,18 @@ MOVES = frozenset(a.name for a in actions.of("list") if a.name != "choose")
 
 
 class Keyboard:
-    """The keys that wait for their turn. `hand_on` gives one to the app."""
+    """The keys that wait for their turn. `hand_on` gives one to the app, `is_opening` says whether
+    an experiment was chosen that is not shown yet.
+    """
 
-    def __init__(self, app: App[Any], hand_on: Callable[[events.Key], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        app: App[Any],
+        hand_on: Callable[[events.Key], Awaitable[None]],
+        is_opening: Callable[[], bool],
+    ) -> None:
         self._app = app
+        self._is_opening = is_opening
         self._hand_on = hand_on
         self._waiting: deque[events.Key] = deque()
         self._task: asyncio.Task[None] | None = None
@@ -93,6 +103,9 @@ class Keyboard:
                     # Focus is moved by a message to the app; then the widget hears of it.
                     await _through(screen)
                     await _through(self._target())
+                # What was chosen is read in a thread.
+                while self._is_opening():
+                    await asyncio.sleep(READING_S)
         except TimeoutError:
             pass  # the next key may go on
 

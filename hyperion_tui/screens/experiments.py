@@ -73,6 +73,8 @@ class ExperimentsScreen(Upper, OrderingView):
             ["There is no experiment yet: r on the main screen starts one."]
         )
         self.table.focus()
+        # Not only when it comes to the front: keys of the same burst find the rows there.
+        self.show_snapshot(self.hyperion.snapshot)
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """List the experiments."""

@@ -62,7 +62,7 @@ async def test_an_experiment_is_deleted_and_brought_back(store: Store):
         await seat.sees("brought back: earlier")
         await seat.press("U")
         await seat.sees("brought back: later")
-        assert len([line for line in seat.lines() if "‖ paused" in line]) == 2
+        await seat.until(lambda: seat.text().count("‖ paused") == 2, "both experiments")
         await seat.press("U")
         await seat.sees("nothing was deleted here")
 
