@@ -43,7 +43,7 @@ class Cells:
         self._same = {
             "versions": _common.versions(),
             "machine": _common.machine(),
-            "source": source_hash("engines", "hyperion_tui"),
+            "source": source_hash("engines", "hyperion_tui", "simulator"),
             "file_system": _common.file_system(stores),
         }
         self._old = 0

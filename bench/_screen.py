@@ -199,11 +199,11 @@ def _times(terminal: Terminal, pressed: Sequence[str]) -> dict[str, Any]:
         taken.append(terminal.answer_s(key, ROWS))
         # A person is not faster, and the next key must not be answered by this one's picture.
         terminal.read_for(0.1)
-    known = [1000 * seconds for seconds in taken if seconds is not None]
+    times = [1000 * (LIMIT_S if seconds is None else seconds) for seconds in taken]
     return {
-        "median_ms": median(known),
-        "max_ms": max(known),
-        "unanswered": len(taken) - len(known),
+        "median_ms": median(times),
+        "max_ms": max(times),
+        "unanswered": taken.count(None),
         "presses": len(taken),
     }
 

@@ -66,8 +66,8 @@ def measure(mode: str, name: str, seed: int, seconds: float) -> dict[str, Any]:
     X, y, X_test, y_test = data.split(*data.load(name), seed)
     with tempfile.TemporaryDirectory(prefix="hyperion-bench-") as folder:
         store = str(Path(folder) / "studies.db")
-        optimizer = HyperparameterOptimizer(random_seed=seed)
-        optimizer.fit(X, y, time_budget_s=seconds, models=mode, task="regression", store=store)
+        optimizer = HyperparameterOptimizer(random_seed=seed, storage=store)
+        optimizer.fit(X, y, time_budget_s=seconds, models=mode, task="regression")
         experiment = optimizer._experiment
         assert experiment is not None
         context = Context(locate(store), experiment.experiment_id, 0)

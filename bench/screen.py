@@ -80,7 +80,8 @@ def keys(cells: Cells, options: argparse.Namespace, body: Body) -> list[Row]:
         rows.append(_bounded(f"{name}: median", found[name]["median_ms"], "ms", bar))
         if name == "row move":
             rows.append(_bounded(f"{name}: slowest", found[name]["max_ms"], "ms", 50.0))
-    return rows
+    unanswered = sum(found[name]["unanswered"] for name in found)
+    return [*rows, _bounded("keys without an answer", unanswered, "keys", 0)]
 
 
 def blocks(cells: Cells, options: argparse.Namespace, body: Body) -> list[Row]:

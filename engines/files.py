@@ -1,9 +1,19 @@
-"""Folders and files for the owner alone."""
+"""Folders and files: as people name them, and for the owner alone."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+from engines.errors import BadInput
+
+
+def typed_path(name: str) -> Path:
+    """The absolute path that a person means, `~` being a home. BadInput for that of nobody."""
+    try:
+        return Path(name).expanduser().absolute()
+    except RuntimeError as error:
+        raise BadInput(f"{name}: {error}") from error
 
 
 def make_private_folder(path: Path) -> Path:

@@ -17,7 +17,15 @@ from engines.data.frames import from_arrays
 from engines.data.given import given_rows
 from engines.errors import BadInput, HyperionError
 from engines.face import agents
-from engines.face.calls import SEED, TRIALS, Options, Unsaid, reads_windows, said, time_limit_s
+from engines.face.calls import (
+    SEED,
+    Options,
+    Unsaid,
+    reads_windows,
+    said,
+    seconds_of,
+    trials_of,
+)
 from engines.face.fitted import Fitted, labels_like
 from engines.face.progress import Display, start_logging
 from engines.face.results import Results, results_of
@@ -35,6 +43,9 @@ __all__ = ["HyperparameterOptimizer", "compare_optimization_results"]
 
 MARGIN = 0.01
 """The part of a time budget that is left unplanned."""
+
+LEAST_S = 0.01
+"""Seconds for what begins when a budget is spent already: it then ends at once."""
 
 FOR_THE_END = 0.2
 """The part that workers of their own leave for the last training, which this process does."""
@@ -286,8 +297,7 @@ class HyperparameterOptimizer(Fitted):
             hint = catalogue.nearest(unknown[0], Options.__optional_keys__) or "."
             raise BadInput(f"There is no option {unknown[0]}{hint}")
         begun = time.monotonic()
-        limit = options.get("time_budget_s")
-        limit = time_limit_s() if limit is None else limit
+        limit = seconds_of(options.get("time_budget_s"))
         request = self._request(words, n_trials, limit, options)
         traders = tuple(word for word in words if agents.names_agents(word))
         learners = tuple(word for word in words if word not in traders)
@@ -298,7 +308,7 @@ class HyperparameterOptimizer(Fitted):
             results.add(self._trade(asked, traders, [*rows], options))
         if learners:
             deadline = None if limit is None else begun + limit
-            left = None if deadline is None else max(MARGIN, deadline - time.monotonic())
+            left = None if deadline is None else max(LEAST_S, deadline - time.monotonic())
             learning = replace(request, selectors=learners, time_s=left)
             results.add(self._learn(learning, rows, options, deadline))
         for model, reason in results.failed.items():
@@ -310,7 +320,7 @@ class HyperparameterOptimizer(Fitted):
     ) -> Request:
         return Request(
             selectors=tuple(words),
-            trials=None if n_trials is None else said(n_trials, TRIALS),
+            trials=trials_of(n_trials),
             time_s=time_s,
             workers=self._workers(),
             seed=self.random_seed,
@@ -424,8 +434,8 @@ class HyperparameterOptimizer(Fitted):
         time allowed. Raises BadInput and its kin, in one line.
         """
         begun = time.monotonic()
-        limit = time_limit_s() if time_budget_s is None else time_budget_s
-        if n_trials is None and limit is None:
+        limit = seconds_of(time_budget_s)
+        if trials_of(n_trials) is None and limit is None:
             raise BadInput("How long? Give time_budget_s, in seconds, or n_trials a model.")
         data = from_arrays(X, y, task=task, time_column=time_column, groups=groups)
         location = self._location()
@@ -443,6 +453,7 @@ class HyperparameterOptimizer(Fitted):
             reserve=seconds_for_final,
             lasting=self.storage is not None,
         )
+        self._predictor = None  # if none is found, that of another call must not answer
         with contextlib.closing(Reader(location)) as reader:
             self._experiment = reader.experiment(experiment_id)
             self._params = {
@@ -453,8 +464,8 @@ class HyperparameterOptimizer(Fitted):
         seconds_left = None if deadline is None else deadline - time.monotonic()
         self._dataset = replace(data, X=data.X[:0], y=data.y[:0])
         self._labels = labels_like(y, data.classes)
-        self._predictor = final_predictor(context, self._experiment, seconds_left)
-        context.storage.close()
+        with contextlib.closing(context.storage):
+            self._predictor = final_predictor(context, self._experiment, seconds_left)
         return self
 
     def _search_s(self, time_budget_s: float | None) -> float | None:

@@ -69,7 +69,7 @@ class HyperionApp(App[None]):
         self.snapshot = Snapshot()
         self._tick_s = SLOW_TICK_S if slow else TICK_S
         self._opening: int | None = None
-        self.keyboard = Keyboard(self, self._hand_on, lambda: self._opening is not None)
+        self.keyboard = Keyboard(self, self._hand_on, self._is_opening)
         self._wire = Wire()
         self._painted: Screen[Any] | None = None
         self._interrupted_at = float("-inf")
@@ -163,6 +163,10 @@ class HyperionApp(App[None]):
         snapshot = await asyncio.to_thread(self.feed.read)
         if snapshot is not None:
             self.post_message(SnapshotRead(snapshot))
+
+    def _is_opening(self) -> bool:
+        """Whether an experiment was chosen that is not shown yet; a store in trouble shows none."""
+        return self._opening is not None and self.snapshot.problem is None
 
     def on_snapshot_read(self, message: SnapshotRead) -> None:
         self._announce(message.snapshot)

@@ -73,7 +73,7 @@ class Request:
             task = catalogue.implied_task(catalogue.select(self.selectors))
         except HyperionError:
             return []
-        return ["--task", task] if self.selectors and task is not None else []
+        return ["--task", task] if task is not None else []
 
     def _options(self, names: Iterable[str]) -> list[str]:
         words: list[str] = []

@@ -204,6 +204,7 @@ def _add_orders(add: Callable[[str, str, str], argparse.ArgumentParser]) -> None
     sub.add_argument("--trials", type=_typed(options.TRIALS), metavar="N", help="new total")
     sub.add_argument("--time", type=_typed(options.duration_s), metavar="T", help="new total")
     sub.add_argument("--workers", type=_typed(options.WORKERS), metavar="N")
+    sub.add_argument("--wait", action="store_true", help="watch it to its end, as `run` does")
     for name, summary in (
         ("stop", "as pause, but final; the held-out score is opened"),
         ("cancel", "end now and for good; nothing more is scored"),
@@ -264,7 +265,8 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     check.add_argument("file", metavar="FILE")
     check.add_argument("--target", metavar="COLUMN")
     check.add_argument("--time-column", metavar="COLUMN")
-    check.add_argument("--task", metavar="TASK", help="regression, classification or forecast")
+    tasks = "regression, classification, forecast or trading"
+    check.add_argument("--task", metavar="TASK", help=tasks)
     check.add_argument("--horizon", type=_typed(options.HORIZON), metavar="H", help="as in `run`")
     check.add_argument("--past-target", action="store_true", help="as in `run`")
     check.add_argument("--groups", metavar="COLUMN", help="as in `run`")

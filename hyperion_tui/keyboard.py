@@ -30,6 +30,9 @@ ROUNDS = 2
 """A key may make a widget say something, such as that a row was chosen, which then opens a screen:
 two rounds through all queues."""
 
+ALWAYS = frozenset({"ctrl+c"})
+"""Keys that wait for nothing: it leaves, whatever else is still on its way."""
+
 MOVES = frozenset(a.name for a in actions.of("list") if a.name != "choose")
 """Actions that move a cursor and nothing else."""
 
@@ -67,6 +70,9 @@ class Keyboard:
 
     async def take(self, event: events.Key) -> None:
         """Hand a key on, now or when its turn has come."""
+        if event.key in ALWAYS:
+            await self._hand_on(event)
+            return
         if not self.is_at_rest:
             self._waiting.append(event)
             return

@@ -40,6 +40,13 @@ class Wire:
     def __init__(self) -> None:
         self._signs: list[list[str]] = []
         self._looks: list[list[str]] = []
+        self._height = 0
+
+    def fit(self, height: int) -> None:
+        """Of another number of lines nothing is known: the terminal may have moved or lost them."""
+        if height != self._height:
+            self._height = height
+            self.forget()
 
     def forget(self) -> None:
         """From now on any cell may show anything: the next picture is sent as a whole."""
@@ -157,8 +164,10 @@ class _Thrifty(CompositorUpdate):
         """What is to be written to the terminal."""
         colours = console._color_system or ColorSystem.TRUECOLOR
         if isinstance(self._update, LayoutUpdate):
+            self._wire.fit(self._update.region.bottom)
             width = self._update.region.right
             return self._wire.send(_of_layout(self._update), width, colours)
+        self._wire.fit(len(self._update.chop_ends))
         width = max(ends[-1] for ends in self._update.chop_ends)
         return self._wire.send(_of_chops(self._update), width, colours)
 

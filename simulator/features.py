@@ -27,7 +27,7 @@ CUT_NOTICE = 0.01
 
 LOOK_BACK = 60
 """Bars before the present one that the longest window of a built-in feature reaches back to. Of
-those that never end (RSI, MACD) older bars have a hundredth of the weight, or less."""
+those that never end (RSI, MACD) older bars have little weight."""
 
 
 def _in_volatility(move: Callable[[Bars], Floats], bars_moved: int) -> Feature:

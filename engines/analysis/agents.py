@@ -26,10 +26,13 @@ def told(study: Study) -> Mapping[str, Any]:
 def of_all(experiment: Experiment, leader: Study) -> Mapping[str, Any]:
     """The same numbers of luck with all trials of the experiment counted, once it has ended.
 
-    Until then those of the leader's own study.
+    Until then those of the leader's own study; {} where they could not be computed, because fewer
+    trials would flatter.
     """
-    evidence = experiment.ensemble.evidence if experiment.ensemble else None
-    return (evidence.trading if evidence else None) or told(leader)
+    if experiment.ensemble is None:
+        return told(leader)
+    evidence = experiment.ensemble.evidence
+    return (evidence.trading if evidence else None) or {}
 
 
 def verdict(experiment: Experiment) -> str:

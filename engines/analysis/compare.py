@@ -86,7 +86,8 @@ def _identity(experiment: Experiment) -> dict[str, Any]:
         "target": data.target if data else None,
         "groups": data.group_column if data else None,
         "task": experiment.task,
-        "metric": experiment.metric,
+        # A metric of one's own may be asked for either way.
+        "metric": (experiment.metric, experiment.maximize),
         "split": tuple(sorted(split.items())),
         "seed": seed,
     }

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from engines.data.scoring import FORECAST
 from engines.errors import BadInput
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
-
-FORECAST = "forecast"
 
 RECENT = 12
 """So many of the latest values are columns."""

@@ -20,7 +20,8 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from engines.data.past import FORECAST, Past
+from engines.data.past import Past
+from engines.data.scoring import FORECAST
 from engines.data.splits import Fold, Rows, Split
 from engines.errors import HyperionError
 from engines.files import make_private_folder

@@ -23,8 +23,8 @@ class Made:
     too. retrained: members whose models were not kept, so that they were trained again. members:
     study, trial, weight, parameters and the record of the trial (`metrics`). verdict: on this
     predictor alone. context_rows: of the data, which lie in the folder for models that read
-    windows. again: the held-out score of what lies in the folder, None where there is nothing to
-    compare it with.
+    windows, and whether the target's values are among them. again: the held-out score of what lies
+    in the folder, None where there is nothing to compare it with.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Made:
     how: str
     verdict: str
     context_rows: int = 0
+    context_has_target: bool = False
     refit: bool = False
     retrained: Sequence[str] = ()
     again: float | None = None
@@ -93,6 +94,7 @@ def card_document(experiment: Experiment, made: Made) -> dict[str, Any]:
         "verdict": made.verdict,
         "verdict_of_experiment": verdict(experiment),
         "context_rows": made.context_rows,
+        "context_has_target": made.context_has_target,
         "versions": dict(made.versions),
         "searched_with": dict(experiment.versions),
     }
@@ -137,8 +139,9 @@ def _lines(card: Mapping[str, Any]) -> Iterator[str]:
         names = ", ".join(_plain(name) for name in card["trained_again"])
         yield f"- Trained again for this folder, from seed and parameters: {names}."
     if card["context_rows"]:
+        target = "with" if card["context_has_target"] else "without"
         yield (
-            f"- The folder holds the last {card['context_rows']:,} rows of the data (without the "
+            f"- The folder holds the last {card['context_rows']:,} rows of the data ({target} the "
             "target), because a model in it reads the rows before those that it predicts."
         )
     yield f"- Data: {_plain(data['name'])}, {data['rows']:,} rows, sha256 `{data['sha256']}`."
@@ -173,7 +176,7 @@ def _about_scores(card: Mapping[str, Any]) -> Iterator[str]:
         )
         yield ""
     elif scores["held_out"] is None:
-        yield "There is no held-out score: the search was not over when this was exported."
+        yield "There is no held-out score for this predictor."
         yield ""
     elif differs_from_record(card):
         yield (

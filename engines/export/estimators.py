@@ -15,11 +15,11 @@ import numpy as np
 
 from engines.errors import BadInput
 from engines.export import flaml, trusted
+from engines.export.flaml import BOOSTER_FILES, SKOPS_FILE
 from engines.models import catalogue
 from engines.models.steps import Steps
 
-SKOPS_FILE, TENSORS_FILE = "model.skops", "model.safetensors"
-BOOSTER_FILES = {"xgboost": "model.ubj", "lightgbm": "model.txt", "catboost": "model.cbm"}
+TENSORS_FILE = "model.safetensors"
 
 
 def write(folder: Path, estimator: Any) -> dict[str, Any]:

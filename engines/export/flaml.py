@@ -13,7 +13,7 @@ from engines.export import trusted
 
 Floats = npt.NDArray[np.float64]
 
-FILES = {"lightgbm": "model.txt", "xgboost": "model.ubj", "catboost": "model.cbm"}
+BOOSTER_FILES = {"lightgbm": "model.txt", "xgboost": "model.ubj", "catboost": "model.cbm"}
 SKOPS_FILE = "model.skops"
 
 
@@ -64,14 +64,14 @@ def write(folder: Path, estimator: Any) -> dict[str, Any]:
     document: dict[str, Any] = {
         "kind": "flaml",
         "learner": estimator.learner,
-        "format": library if library in FILES else "skops",
+        "format": library if library in BOOSTER_FILES else "skops",
         "normalises": estimator.learner == "sgd",
         "classes": estimator.classes_.tolist() if hasattr(estimator, "classes_") else None,
     }
     if library == "lightgbm":
-        model.booster_.save_model(str(folder / FILES[library]))
-    elif library in FILES:
-        model.save_model(str(folder / FILES[library]))
+        model.booster_.save_model(str(folder / BOOSTER_FILES[library]))
+    elif library in BOOSTER_FILES:
+        model.save_model(str(folder / BOOSTER_FILES[library]))
     else:
         trusted.write(folder / SKOPS_FILE, model)
     return document
@@ -87,9 +87,9 @@ def read(folder: Path, document: dict[str, Any]) -> Learner:
 def _model(folder: Path, library: str, has_classes: bool) -> Any:
     if library == "skops":
         return trusted.read(folder / SKOPS_FILE)
-    if library not in FILES:
+    if library not in BOOSTER_FILES:
         raise BadInput(f"{folder}: a model of {library!r} is not known.")
-    path = str(folder / FILES[library])
+    path = str(folder / BOOSTER_FILES[library])
     if library == "lightgbm":
         import lightgbm
 

@@ -41,8 +41,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # one core adds up in one order: 
 from engines.export.predictor import Predictor
 
 predictor = Predictor.load(Path(__file__).parent)
-print(*predictor.notices, sep="\\n", file=sys.stderr)
-print(*predictor.predict_file(Path(sys.argv[1])), sep="\\n")
+rows, notices = predictor.predict_file(Path(sys.argv[1]))
+for line in (*predictor.notices, *notices):
+    print(line, file=sys.stderr)
+for row in rows.tolist():
+    print(*row if isinstance(row, list) else [row], sep=",")
 '''
 
 

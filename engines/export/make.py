@@ -20,7 +20,7 @@ import numpy as np
 from engines.analysis.ensemble import predict
 from engines.analysis.report import verdict
 from engines.data.datasets import BUNDLED, load
-from engines.data.snapshot import MOST_CONTEXT, Column
+from engines.data.snapshot import MOST_CONTEXT, Column, Snapshot
 from engines.errors import BadInput, HyperionError
 from engines.export.card import Made, card_document, card_text
 from engines.export.folder import (
@@ -48,6 +48,9 @@ Tell = Callable[[str], None]
 
 CLOSE = 1e-9
 """What is read back may differ from what was written by so much, of the size of the values."""
+
+LAST = MOST_CONTEXT // 2
+"""So many rows are predicted by both where none are held out, and what lies before them is read."""
 
 LISTED = 8
 
@@ -108,6 +111,7 @@ def export(
             how=_how(context, chosen, refit=options["refit"]),
             verdict=_verdict(experiment, study),
             context_rows=0 if known is None else len(known.X),
+            context_has_target=known is not None and known.series is not None,
             refit=options["refit"],
             retrained=retrained,
             again=_score(context, again) if _has_score(chosen) and not options["refit"] else None,
@@ -176,7 +180,8 @@ def _ensemble(context: Context, experiment: Experiment) -> Chosen:
         selection_score=ensemble.selection_score,
         held_out_score=ensemble.held_out_score,
         evidence=ensemble.evidence,
-        openings=1,
+        # It looks at them whenever the experiment ends, its members where a new one is chosen.
+        openings=max((study.openings for study in experiment.studies), default=1),
     )
 
 
@@ -290,7 +295,7 @@ def _known_rows(
     data, past = context.data, context.data.past
     if past is None and all(model.tail is None for *_, models in members for model in models):
         return None
-    first = max(0, int(data.split.held_out[0]) - MOST_CONTEXT)
+    first = _first_known(data)
     if past is None or times is None:
         return Known(np.array(data.X[first:]), None if times is None else times[first:])
     # The rows of which not all was known that they were asked for are known rows as well.
@@ -303,20 +308,32 @@ def _known_rows(
     )
 
 
+def _first_known(data: Snapshot) -> int:
+    """Where the rows begin that lie in the folder: what came before the held-out ones, and those.
+
+    Without held-out rows the latest ones: new rows come behind them.
+    """
+    held_out = data.split.held_out
+    return max(0, (int(held_out[0]) if len(held_out) else len(data.X)) - MOST_CONTEXT)
+
+
 def _check(context: Context, contents: Contents, back: Predictor, times: Ints | None) -> Floats:
-    """What the folder predicts for the held-out rows; HyperionError unless the models do too."""
-    data, rows = context.data, context.data.split.held_out
-    before = data.before(rows) if data.split.ordered else None
+    """What the folder predicts for the held-out rows; HyperionError unless the models do too.
+
+    Without any, for the last rows of all.
+    """
+    data, first = context.data, _first_known(context.data)
+    rows = data.split.held_out if len(data.split.held_out) else data.split.search[-LAST:]
+    before = data.X[first : rows[0]] if data.split.ordered else None
     parts = [
         np.mean([model.predict(data.X[rows], before) for model in models], axis=0)
         for *_, models in contents.members
     ]
     wanted = predict(parts, [weight for _, _, weight, _ in contents.members])
     known = back.context
-    found = back.predict_encoded(
-        data.X[rows],
-        None if known is None else known.before(None if times is None else times[rows]),
-    )
+    if known is not None:
+        before = known.X[: rows[0] - first] if times is None else known.before(times[rows])
+    found = back.predict_encoded(data.X[rows], before)
     away = float(np.max(np.abs(found - wanted), initial=0.0))
     size = float(np.max(np.abs(wanted), initial=0.0))
     if not math.isfinite(away) or away > CLOSE * size:

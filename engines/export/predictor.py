@@ -126,9 +126,10 @@ class Predictor:
         """
         return self.named(self.predict_table(table_of(rows))[0])
 
-    def predict_file(self, path: Path) -> npt.NDArray[Any]:
-        """As `predict`, of a CSV or Parquet file."""
-        return self.named(self.predict_table(read_new(path))[0])
+    def predict_file(self, path: Path) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
+        """(As `predict`, of a CSV or Parquet file; notices about its rows, one line each)."""
+        predicted, notices = self.predict_table(read_new(path))
+        return self.named(predicted), notices
 
     def named(self, predicted: Floats) -> npt.NDArray[Any]:
         """(rows,): the labels of the likeliest classes, or values as they are."""

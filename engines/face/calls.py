@@ -37,6 +37,30 @@ def said(number: int, variable: str) -> int:
     return number.or_environment(variable) if isinstance(number, Unsaid) else number
 
 
+def trials_of(n_trials: int | None) -> int | None:
+    """The trials of each model, as asked (OPTUNA_TRIALS), or None for as many as there is time for.
+
+    Raises BadInput.
+    """
+    trials = _whole(TRIALS) if n_trials is None else said(n_trials, TRIALS)
+    if trials is not None and (isinstance(trials, bool) or trials < 1):
+        raise BadInput(f"{trials} trials: n_trials is a whole number, at least 1.")
+    return trials
+
+
+def seconds_of(time_budget_s: float | None) -> float | None:
+    """The seconds of a call, as asked (OPTIMIZATION_TIMEOUT), or None. Raises BadInput."""
+    if time_budget_s is None:
+        return time_limit_s()
+    try:
+        seconds = float(time_budget_s)
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise BadInput(f"time_budget_s is {str(time_budget_s)[:40]!r}, not a number of seconds.")
+    return seconds
+
+
 def episodes() -> int | None:
     """TRADING_EPISODES, how often an agent trades the training bars, or None. Raises BadInput."""
     found = _whole(EPISODES)

@@ -11,8 +11,15 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from engines.data.past import FORECAST, Past
-from engines.data.scoring import CLASSIFICATION, REGRESSION, Metric, ScoreError, selection_score
+from engines.data.past import Past
+from engines.data.scoring import (
+    CLASSIFICATION,
+    FORECAST,
+    REGRESSION,
+    Metric,
+    ScoreError,
+    selection_score,
+)
 from engines.data.snapshot import Snapshot
 from engines.data.splits import Rows
 

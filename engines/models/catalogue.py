@@ -90,7 +90,8 @@ def select(words: Iterable[str]) -> list[ModelSpec]:
 
 def implied_task(specs: Iterable[ModelSpec]) -> str | None:
     """`trading` for agents alone, which do nothing else; None where the data decide."""
-    return "trading" if all("trading" in spec.forms for spec in specs) else None
+    does = ["trading" in spec.forms for spec in specs]
+    return "trading" if does and all(does) else None
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str:

@@ -171,7 +171,6 @@ class Trainer:
         self.metric = metric
         self._device = device
         self._prepared: OrderedDict[tuple[Any, ...], _Prepared] = OrderedDict()
-        self.fit_s = 0.0
 
     @property
     def folds(self) -> int:
@@ -210,7 +209,7 @@ class Trainer:
         keeps = self.folds > 1 and len(y_valid) * width <= KEPT_CELLS
         every = getattr(estimator, "report_every", REPORT_EVERY)
         watch = Watch(deadline, heard if listen is not None else None, every, keeps, saver)
-        with self._clock():
+        with _quiet():
             # Of this process, not of the clock: others on the core, and a freeze, take no part.
             begun = time.process_time()
             if hasattr(estimator, "fit_watched"):
@@ -245,21 +244,12 @@ class Trainer:
         relative = self._is_relative(form, params)
         prepared = self._prepare_rows(form, relative, rows, rows[:0], index=-1)
         estimator = self._fitting(self._build(form, params, seed), prepared.view.y)
-        with self._clock():
+        with _quiet():
             if rounds is not None and hasattr(estimator, "fit_rounds"):
                 estimator.fit_rounds(prepared.view.X, prepared.view.y, rounds)
             else:
                 estimator.fit(prepared.view.X, prepared.view.y)
         return self._model(form, estimator, prepared, rows)
-
-    @contextlib.contextmanager
-    def _clock(self) -> Iterator[None]:
-        begun = time.perf_counter()
-        try:
-            with _quiet():
-                yield
-        finally:
-            self.fit_s += time.perf_counter() - begun
 
     @property
     def _steps(self) -> int | None:

@@ -95,7 +95,7 @@ def _read(path: Path) -> dict[str, Any]:
             return tomllib.load(file)
     except OSError as error:
         raise BadInput(f"{path} can't be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # no TOML, no UTF-8, or a number of thousands of digits
         raise BadInput(f"{path} is no TOML: {one_line(error)}; mend it first.") from error
 
 
@@ -231,7 +231,7 @@ def _as_declared(declared: Parameter, value: Any) -> Any:
         for one in declared.values:
             if one == word and isinstance(one, bool) == isinstance(word, bool):
                 return one
-    elif isinstance(declared, Float) and isinstance(value, int) and not isinstance(value, bool):
+    elif isinstance(declared, Float) and isinstance(value, int) and _is_number(value):
         return float(value)
     return value
 
@@ -242,7 +242,7 @@ def _strange(declared: Parameter, values: list[Any]) -> Iterator[str]:
         if isinstance(value, float) and not math.isfinite(value):
             yield f"{value} is not finite"
         elif isinstance(declared, Choice):
-            if value not in declared.values:
+            if not any(value is one for one in declared.values):
                 hint = nearest(str(value), [str(one) for one in declared.values])
                 yield f"{value!r} is none of {_listed(declared.values)}{hint}"
         elif not _is_number(value) or (isinstance(declared, Int) and isinstance(value, float)):
@@ -300,7 +300,8 @@ def _condition(
             tell(f"`when`: no parameter `{parent}` before it{hint}")
             return None
         declared = space.parameters[parent]
-        strange = [v for v in listed if isinstance(declared, Choice) and v not in declared.values]
+        listed = [_as_declared(declared, value) for value in listed]
+        strange = [value for value in listed if any(_strange(declared, [value]))]
         if not listed or strange:
             tell(f"`when`: `{parent}` is never {strange[0]!r}" if strange else "`when` is empty")
             return None
@@ -309,7 +310,10 @@ def _condition(
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Whether a computer's numbers hold it: TOML has whole ones of any length."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return isinstance(value, float) or abs(value) < 2**53
 
 
 def _listed(values: tuple[Any, ...]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
+from engines.data.scoring import CLASSIFICATION, FORECAST, REGRESSION, TRADING
 from engines.search.space import Choice, Space
 
 FAMILIES = ("sklearn", "ensemble", "pytorch", "advanced", "rl_agents", "automl")
@@ -16,8 +17,7 @@ FAMILIES = ("sklearn", "ensemble", "pytorch", "advanced", "rl_agents", "automl")
 
 Task: TypeAlias = Literal["regression", "classification", "trading"]
 
-FORECAST = "forecast"
-TASKS: tuple[str, ...] = ("regression", "classification", FORECAST, "trading")
+TASKS: tuple[str, ...] = (REGRESSION, CLASSIFICATION, FORECAST, TRADING)
 """What may be asked for. A forecast is a regression of the values to come, see `Form.with_past`."""
 
 TARGET_AS = "target_as"

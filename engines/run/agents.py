@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sqlalchemy import Connection
 
 from engines.analysis import luck
 from engines.clock import utc_now
@@ -30,8 +31,9 @@ from engines.models.rl_agents.protocol import (
     Policy,
     Training,
     median_score,
+    middle,
 )
-from engines.models.rl_agents.stages import Stages, trade
+from engines.models.rl_agents.stages import Stages
 from engines.run import several
 from engines.run.artefacts import NotKept
 from engines.run.context import Context
@@ -54,6 +56,7 @@ from engines.study.records import BUY_AND_HOLD
 from simulator import baselines
 from simulator.episode import Episode
 from simulator.market import Market
+from simulator.simulator import backtest
 
 Floats = npt.NDArray[np.float64]
 
@@ -183,8 +186,12 @@ class Agents:
         ]
         held = _rule(baselines.buy_and_hold, self.stages.validation).returns
         content = held.astype("<f4").tobytes()
-        database.write(lambda c: study_rows.add_baselines(c, rows))
-        database.write(lambda c: returns.keep(c, context.experiment_id, BUY_AND_HOLD, 1, content))
+
+        def work(connection: Connection) -> None:
+            study_rows.add_baselines(connection, rows)
+            returns.keep(connection, context.experiment_id, BUY_AND_HOLD, 1, content)
+
+        database.write(work)
 
     @property
     def _scored(self) -> tuple[Market, Market]:
@@ -231,12 +238,12 @@ class Agents:
         policies = self._policies(best)
         validation, test = self._scored
         chosen = int(best.metrics["median_seed"])
-        episodes = [trade(policy.positions(test), test) for policy in policies]
+        episodes = [backtest(policy.positions(test), test) for policy in policies]
         scores = [self._score(episode) for episode in episodes]
-        middle = _middle(scores)
-        shown, a_year = episodes[middle], self.terms.bars_per_year
+        shown_seed = middle(scores)
+        shown, a_year = episodes[shown_seed], self.terms.bars_per_year
         seed = self.context.experiment.seed
-        selected = trade(policies[chosen].positions(validation), validation)
+        selected = backtest(policies[chosen].positions(validation), validation)
         evidence: dict[str, Any] = {
             "selection_interval": luck.interval(self.metric, selected.returns, a_year, seed=seed),
             "held_out_interval": luck.interval(self.metric, shown.returns, a_year, seed=seed),
@@ -250,7 +257,7 @@ class Agents:
             },
         }
         evidence |= several.told(
-            {name: median_score(name, episodes, a_year) for name in self.metrics}
+            {name: _median_or_none(name, episodes, a_year) for name in self.metrics}
         )
         rival = best_baseline(self.context.storage, self.context.experiment_id, RULES)
         if rival is not None:
@@ -259,7 +266,7 @@ class Agents:
             evidence["p_beats_baseline"] = luck.p_of_lead(
                 self.metric, shown.returns, reference, a_year, seed=seed
             )
-        return scores[middle], evidence
+        return scores[shown_seed], evidence
 
     def _policies(self, best: BestTrial) -> list[Policy]:
         """The policies of a trial, one a seed: those kept, or the same ones trained again."""
@@ -285,11 +292,12 @@ class Agents:
     def finish(self) -> None:
         """The last row of the experiment: what its best agent is worth of all that were tried."""
         context = self.context
-        evidence = None
+        evidence, note = None, NO_ENSEMBLE
         try:
             evidence = self._of_all()
-        except Exception:  # the border of a job
+        except Exception as error:  # the border of a job: its reason is stored
             logging.exception("evidence of experiment %s", context.experiment_id)
+            note = f"{NO_ENSEMBLE}; what the luck of all trials is, is not known: {one_line(error)}"
         keep_ensemble(
             context.storage,
             context.experiment_id,
@@ -297,7 +305,7 @@ class Agents:
             selection_score=None,
             held_out_score=None,
             evidence=evidence,
-            note=NO_ENSEMBLE,
+            note=note,
         )
 
     def _of_all(self) -> dict[str, Any] | None:
@@ -323,7 +331,7 @@ class Agents:
         def score(decisions: Floats) -> float | None:
             other = np.zeros(len(positions))
             other[rows] = decisions
-            return self._score_or_none(trade(other, market))
+            return self._score_or_none(backtest(other, market))
 
         made, seed = positions[rows], self.context.experiment.seed
         drawn = [score(baselines.same_turnover(made, seed + at)) for at in range(OTHER_TIMES)]
@@ -354,11 +362,15 @@ def _save(folder: Path, policies: list[Any]) -> None:
 
 
 def _rule(rule: Callable[..., Floats], market: Market) -> Episode:
-    return trade(rule(len(market.bars), market.max_position), market)
+    return backtest(rule(len(market.bars), market.max_position), market)
 
 
-def _middle(scores: list[float]) -> int:
-    return sorted(range(len(scores)), key=lambda at: (scores[at], at))[len(scores) // 2]
+def _median_or_none(name: str, episodes: list[Episode], bars_per_year: float) -> float | None:
+    """The median over the seeds by a further metric; None where it is not defined."""
+    try:
+        return median_score(name, episodes, bars_per_year)
+    except ScoreError:
+        return None
 
 
 def _first(tried: returns.Tried) -> Floats:

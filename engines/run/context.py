@@ -72,12 +72,18 @@ class Context:
         """Whether trials are judged by several metrics."""
         return "," in self.experiment.metric
 
+    @property
+    def device(self) -> str | None:
+        """Where networks are trained, where somebody said so."""
+        named: str | None = (self.experiment.facts or {}).get("device")
+        return named
+
     @cached_property
     def trainer(self) -> Trainer:
         """What fits models. scikit-learn comes with it: 1 s and 140 MiB, only for real models."""
         from engines.models.fit import Trainer
 
-        return Trainer(self.data, self.metric, (self.experiment.facts or {}).get("device"))
+        return Trainer(self.data, self.metric, self.device)
 
     @cached_property
     def artefacts(self) -> Artefacts:

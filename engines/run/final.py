@@ -253,7 +253,7 @@ def _params(context: Context, trial: BestTrial) -> dict[str, Any]:
 def _over_all_rows(context: Context) -> Trainer:
     """A trainer whose folds cover the held-out rows too."""
     data = replace(context.data, split=_with_held_out(context.data.split))
-    return Trainer(data, context.metric)
+    return Trainer(data, context.metric, context.device)
 
 
 def _with_held_out(split: Split) -> Split:

@@ -107,22 +107,14 @@ def _metric(path: Path, described: Mapping[str, Any], task: str, classes: Any) -
 
 @dataclass
 class _Loaded:
-    """The function, imported when it is first called: an error there is the reason of a trial."""
+    """The function, imported when it is first called: what is wrong with it fails trials."""
 
     path: Path
     function: str
     folder: Path
 
     def __call__(self, y_true: Any, y_pred: Any) -> Any:
-        from engines.data.scoring import ScoreError
-
-        try:
-            return self._call(y_true, y_pred)
-        except (Exception, SystemExit) as error:  # the border: a person's code
-            # It scores baselines too, before any trial could fail: no worker may die of it.
-            raise ScoreError(
-                f"{self.function}: {type(error).__name__}: {one_line(error)}"
-            ) from error
+        return self._call(y_true, y_pred)
 
     @cached_property
     def _call(self) -> Callable[[Any, Any], Any]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import BadInput, one_line
+from engines.files import typed_path
 from engines.models.catalogue import nearest
 
 FAMILY = "custom"
@@ -66,7 +67,7 @@ def describe(reference: str, takes: tuple[int, str] = TRIAL) -> dict[str, Any]:
 
 def _file_of(source: str, reference: str) -> Path:
     if source.endswith(".py"):
-        path = Path(source).expanduser().absolute()
+        path = typed_path(source)
         if not path.is_file():
             raise BadInput(f"`{reference}`: no file {path} (looked in {os.getcwd()}).")
         return path

@@ -7,6 +7,7 @@ are of. Written when the held-out part is opened, so that a comparison opens not
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
@@ -44,7 +45,9 @@ def keep(context: Context, whose: int | str, number: int | None, predicted: Floa
     except OSError as error:
         # They can be made again; a study must not end otherwise for want of them.
         logging.info("held-out predictions not kept: %s", error.strerror)
-        partial.unlink(missing_ok=True)
+        for stale in (partial, path):  # what lies there may be of an earlier ensemble
+            with contextlib.suppress(OSError):
+                stale.unlink(missing_ok=True)
 
 
 def load(

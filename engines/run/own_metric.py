@@ -125,19 +125,38 @@ def _by_value(function: Any) -> Iterator[None]:
             cloudpickle.unregister_pickle_by_value(module)
 
 
-def _is_installed(module: types.ModuleType) -> bool:
+def _is_installed(module: types.ModuleType | None) -> bool:
     file = getattr(module, "__file__", None)
+    if module is None or module.__name__ == "__main__":
+        return False
     return file is None or "site-packages" in Path(file).parts or file.startswith(sys.base_prefix)
 
 
 def _code_of(function: Any, content: bytes) -> bytes:
     """What a function computes, without where it stands: a notebook's cells change their names."""
-    code = getattr(function, "__code__", None)
-    if code is None:
+    if getattr(function, "__code__", None) is None:
         return content
-    parts = [_plain(code), repr(function.__defaults__), repr(function.__kwdefaults__)]
-    parts += [repr(cell.cell_contents) for cell in function.__closure__ or ()]
-    return "|".join(parts).encode(errors="replace")
+    return "|".join(_parts(function, set())).encode(errors="replace")
+
+
+def _parts(function: Any, seen: set[int]) -> Iterator[str]:
+    """The code, and what it is given from outside: numbers, text, and functions of the person."""
+    seen.add(id(function))
+    code = function.__code__
+    yield from (_plain(code), repr(function.__defaults__), repr(function.__kwdefaults__))
+    outside = {name: function.__globals__.get(name) for name in sorted(_names(code))}
+    cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
+    for name, value in [*outside.items(), *((name, cell.cell_contents) for name, cell in cells)]:
+        if isinstance(value, types.FunctionType):
+            if id(value) not in seen and not _is_installed(sys.modules.get(value.__module__)):
+                yield from (name, *_parts(value, seen))
+        elif isinstance(value, bool | int | float | str | bytes | tuple | list | dict):
+            yield f"{name}={value!r}"
+
+
+def _names(code: types.CodeType) -> set[str]:
+    inner = (c for c in code.co_consts if isinstance(c, types.CodeType))
+    return {*code.co_names}.union(*map(_names, inner))
 
 
 def _plain(code: types.CodeType) -> str:

@@ -104,12 +104,15 @@ def _open_held_out(context: Context, job: Job, best: BestTrial) -> HeldOut:
 
 
 def _by_metric(context: Context, held_out: Floats) -> dict[str, float | None]:
-    """The held-out score by each metric; None for one that says nothing of predictions."""
+    """The held-out score by each metric; None where it says nothing of them."""
     truth = context.data.truth[context.data.split.held_out]
-    return {
-        metric.name: None if metric is FIT_TIME else metric.score(truth, held_out)
-        for metric in context.metrics
-    }
+    found: dict[str, float | None] = {}
+    for metric in context.metrics:
+        try:
+            found[metric.name] = None if metric is FIT_TIME else metric.score(truth, held_out)
+        except ScoreError:
+            found[metric.name] = None
+    return found
 
 
 def predictor(context: Context, trial: BestTrial) -> Predictor:

@@ -18,6 +18,7 @@ from engines.data.scoring import (
     find_metrics,
 )
 from engines.errors import BadInput, PackageMissing, StoreUnavailable
+from engines.files import typed_path
 from engines.models import catalogue, spacefile
 from engines.models.spacefile import SpaceFile
 from engines.models.spec import TASKS, Facts, Form, ModelSpec, is_installed
@@ -105,7 +106,8 @@ def create(
     """
     plan = _plan(request, dataset, split)
     if request.warm_start is not None:
-        plan = _warmed(plan, best_sets(location, request.warm_start, request.tell))
+        models = {study.model for study in plan.studies if _takes_sets(study)}
+        plan = _warmed(plan, best_sets(location, request.warm_start, models, request.tell))
     storage = open_storage(location)
     try:
         return create_or_extend(storage, plan)
@@ -138,10 +140,16 @@ def _warmed(plan: ExperimentPlan, sets: Sets) -> ExperimentPlan:
     return replace(plan, studies=tuple(_with_sets(s, sets.get(s.model, ())) for s in plan.studies))
 
 
+def _takes_sets(study: StudyPlan) -> bool:
+    """Whether somebody may say what is tried early: what searches by itself asks what it likes."""
+    return study.plan is not None and study.space is not None and "sequential" not in study.plan
+
+
 def _with_sets(study: StudyPlan, sets: Sequence[dict[str, Any]]) -> StudyPlan:
-    # What searches by itself asks what it likes.
-    if study.plan is None or study.space is None or "sequential" in study.plan:
+    if not _takes_sets(study):
         return study
+    assert study.plan is not None
+    assert study.space is not None
     first, *others = study.plan["portfolio"]
     weigh = dict(zip(map(str, (first, *others)), study.plan["weights"], strict=True))
     clipped = [study.space.clip(params) for params in sets]
@@ -417,7 +425,7 @@ def _spaces(request: Request, specs: list[ModelSpec]) -> SpaceFile | None:
     """The file that narrows what is searched. Raises BadInput if it names none of the models."""
     if request.space is None:
         return None
-    found = spacefile.load(Path(request.space).expanduser().absolute())
+    found = spacefile.load(typed_path(request.space))
     found.require_any(specs)
     return found
 

@@ -20,7 +20,7 @@ MOST_RIVALS = 20
 
 Z = 2.3
 """Standard errors behind. Together with the luck of the best, a trial that is truly as good as the
-best of 2 to 100 is ended in at most 4 % of the cases, looks after every fold included."""
+best of 2 to 100 is ended in less than one in twenty cases, looks after every fold included."""
 
 
 def is_behind(folds: Sequence[float], rivals: Sequence[Sequence[float]], *, maximize: bool) -> bool:

@@ -142,10 +142,11 @@ class Space:
         return {k: v for k, v in arguments.items() if k not in used or k in self.derived}
 
     def clip(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """The set inside this space that is nearest to `params`.
+        """A set inside this space, made of `params`.
 
-        Numbers are moved into their bounds, and onto their steps; a choice that is none becomes the
-        first one; inactive parameters are left out, and those that are missing are in the middle.
+        Numbers are moved into their bounds, and down onto their steps; a choice that is none
+        becomes the first one; inactive parameters are left out, and those that are missing are in
+        the middle.
         """
         kept: dict[str, Any] = {}
         for name, p in self.parameters.items():

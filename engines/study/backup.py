@@ -12,6 +12,7 @@ import sqlite3
 from pathlib import Path
 
 from engines.errors import BadInput
+from engines.files import typed_path
 from engines.study.location import Location
 from engines.study.sqlite import connect_to_read, explain
 
@@ -28,7 +29,7 @@ def backup(location: Location, target: Path, *, replace: bool = False) -> int:
             f"{location.shown} is a PostgreSQL database: back it up with `pg_dump`; "
             "`backup` copies stores that are files."
         )
-    target = target.expanduser().absolute()
+    target = typed_path(str(target))
     _check_target(location, target, replace=replace)
     draft = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
@@ -43,6 +44,8 @@ def backup(location: Location, target: Path, *, replace: bool = False) -> int:
         _put_in_place(draft, target, replace=replace)
     except sqlite3.Error as error:
         raise explain(error, target if "full" in str(error) else location.path) from error
+    except OSError as error:
+        raise BadInput(f"{target}: {error.strerror}; name another file.") from error
     finally:
         draft.unlink(missing_ok=True)
     return target.stat().st_size
@@ -56,6 +59,11 @@ def _check_target(location: Location, target: Path, *, replace: bool) -> None:
         raise BadInput(f"{target} is the store itself: name another file.")
     if target.exists() and not replace:
         raise BadInput(f"{target} exists: name another file, or add --force.")
+    if target.with_name(f"{target.name}-wal").exists():
+        # SQLite would apply what stands there to the copy.
+        raise BadInput(
+            f"{target} is a database in use, or its program was killed: name another file."
+        )
 
 
 def _check_copy(draft: Path) -> None:

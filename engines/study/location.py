@@ -25,6 +25,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
 import platformdirs
 
 from engines.errors import BadInput
+from engines.files import typed_path
 
 APP_NAME = "hyperion-tui"
 STORE_VARIABLE = "HYPERION_STORAGE"
@@ -110,7 +111,7 @@ def home(environment: Mapping[str, str] | None = None) -> Path:
     """The folder of the default store: HYPERION_HOME or the user's data folder."""
     environment = os.environ if environment is None else environment
     named = environment.get("HYPERION_HOME")
-    return Path(named).expanduser() if named else Path(platformdirs.user_data_dir(APP_NAME))
+    return typed_path(named) if named else Path(platformdirs.user_data_dir(APP_NAME))
 
 
 def locate(option: str | None = None, environment: Mapping[str, str] | None = None) -> Location:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from engines.analysis import export
 from engines.errors import BadInput, PackageMissing, one_line
+from engines.files import typed_path
 from engines.study.location import Location
 from hyperion_tui import text
 from hyperion_tui.output import print_json, print_table, talk
@@ -86,7 +87,7 @@ def _bars(arguments: argparse.Namespace) -> Bars:
         return load_bars(load_sample(arguments.data), bars_per_year=arguments.bars_per_year)
     from engines.data.reading import read_table
 
-    path = Path(arguments.data).expanduser().absolute()
+    path = typed_path(arguments.data)
     frame = read_table(path).frame
     _check_column(arguments.policy, frame)
     return load_bars(

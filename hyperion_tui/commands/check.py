@@ -6,10 +6,10 @@ Nothing is run.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from engines.errors import BadInput, one_line
+from engines.files import typed_path
 from engines.models import spacefile
 from engines.run import metric_file, objective
 from engines.study.location import Location
@@ -37,7 +37,7 @@ def check(arguments: argparse.Namespace, _: Location) -> int:
         elif name.endswith(".py"):
             raise BadInput(f"`{name}` is a file: name the function in it too, `{name}:FUNCTION`.")
         else:
-            path = Path(name).expanduser().absolute()
+            path = typed_path(name)
             kind, fine = "space", f"the space of {path}"
             problems = [str(problem) for problem in spacefile.check(path)]
     except BadInput as error:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from pathlib import Path
 from typing import Any
 
 from engines.analysis.export import to_csv
 from engines.errors import BadInput
 from engines.export.card import differs_from_record
 from engines.export.launch import ask
+from engines.files import typed_path
 from engines.study.location import Location
 from hyperion_tui import text
 from hyperion_tui.commands.show import write_rows
@@ -22,7 +22,7 @@ from hyperion_tui.output import print_json, talk
 
 def export(arguments: argparse.Namespace, location: Location) -> int:
     """`export STUDY --to DIR`: write the best predictor with its card."""
-    to = _path(arguments.to)
+    to = typed_path(arguments.to)
     request = {
         "command": "export",
         "name": arguments.study,
@@ -56,7 +56,7 @@ def _about(card: dict[str, Any]) -> list[str]:
     if differs_from_record(card):
         again, before = text.number(scores["held_out_again"]), text.number(scores["held_out"])
         lines.append(
-            f"note: trained again it scores {again} on the held-out rows, not {before} as on "
+            f"note: read back it scores {again} on the held-out rows, not {before} as on "
             "record: the card says so."
         )
     lines.append(f"formats: {', '.join(card['formats'])}; reading them runs no code")
@@ -67,10 +67,10 @@ def predict(arguments: argparse.Namespace, location: Location) -> int:
     """`predict DIR DATA`: a prediction for each row, as CSV on stdout, a file, or JSON."""
     if arguments.json and arguments.out:
         raise BadInput("--out writes CSV and --json prints: choose one.")
-    out = None if arguments.out in (None, "-") else _path(arguments.out)
+    out = None if arguments.out in (None, "-") else typed_path(arguments.out)
     if out is not None and out.exists() and not arguments.force:
         raise BadInput(f"{out} exists: name another file, or add --force to replace it.")
-    folder, data = str(_path(arguments.folder)), str(_path(arguments.data))
+    folder, data = str(typed_path(arguments.folder)), str(typed_path(arguments.data))
     found = ask(location, {"command": "predict", "folder": folder, "data": data}, talk)
     for notice in found["notices"]:
         talk(f"note: {notice}")
@@ -98,10 +98,3 @@ def _rows(found: dict[str, Any]) -> list[dict[str, Any]]:
             zip(found["predictions"], shares, strict=True), start=1
         )
     ]
-
-
-def _path(name: str) -> Path:
-    try:
-        return Path(name).expanduser().absolute()
-    except RuntimeError as error:
-        raise BadInput(f"{name}: {error}") from error

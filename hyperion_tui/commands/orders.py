@@ -11,6 +11,7 @@ from engines.study import control
 from engines.study.location import Location
 from engines.study.reader import Reader
 from hyperion_tui import text
+from hyperion_tui.commands.run import follow
 from hyperion_tui.output import print_json, talk
 
 
@@ -29,14 +30,22 @@ def order(arguments: argparse.Namespace, location: Location) -> int:
 
 def resume(arguments: argparse.Namespace, location: Location) -> int:
     """`resume NAME`, with a larger budget if asked: what was paused or lost its runner goes on."""
+    targets = _find(location, arguments.name)
+    if arguments.wait and len({e.experiment_id for e, _ in targets}) > 1:
+        raise BadInput("--wait follows one experiment: name it, or one of its studies.")
     done = orders.resume(
         location,
-        _find(location, arguments.name),
+        targets,
         trials=arguments.trials,
         time_s=arguments.time,
         workers=arguments.workers,
     )
-    return _say(arguments, done)
+    if not arguments.wait:
+        return _say(arguments, done)
+    for note in done.notes:
+        talk(f"note: {note}")
+    with contextlib.closing(Reader(location)) as reader:
+        return follow(reader, location, targets[0][0].experiment_id, as_json=arguments.json)
 
 
 def retry(arguments: argparse.Namespace, location: Location) -> int:

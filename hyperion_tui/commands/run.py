@@ -77,16 +77,24 @@ def run(arguments: argparse.Namespace, location: Location) -> int:
         experiment = reader.experiment(experiment_id)
         for line in describe_start(experiment):
             talk(line)
-        if arguments.detach:
-            talk(f"Running in the background: `hyperion-tui show {experiment.name}`.")
-        else:
-            try:
-                experiment = watch(reader, location, experiment_id)
-            except KeyboardInterrupt:
-                return leave(location, reader.experiment(experiment_id))
-        print_result(reader, experiment, as_json=arguments.json, detached=arguments.detach)
-    if arguments.detach:
-        return 0
+        if not arguments.detach:
+            return follow(reader, location, experiment_id, as_json=arguments.json)
+        talk(f"Running in the background: `hyperion-tui show {experiment.name}`.")
+        if arguments.json:
+            print_document(reader, experiment)
+    return 0
+
+
+def follow(reader: Reader, location: Location, experiment_id: int, *, as_json: bool) -> int:
+    """Watch an experiment to its end or pause and print it; 0 if any study has a score."""
+    try:
+        experiment = watch(reader, location, experiment_id)
+    except KeyboardInterrupt:
+        return leave(location, reader.experiment(experiment_id))
+    if as_json:
+        print_document(reader, experiment)
+    else:
+        print_ranking(experiment)
     return 0 if any(study.best for study in experiment.studies) else 1
 
 
@@ -239,21 +247,14 @@ def leave(location: Location, experiment: Experiment) -> int:
     return INTERRUPTED
 
 
-def print_result(
-    reader: Reader, experiment: Experiment, *, as_json: bool, detached: bool = False
-) -> None:
-    """The experiment as a ranked table and a verdict, or as JSON."""
-    if as_json:
-        print_json(
-            experiment_document(
-                experiment,
-                lambda s: reader.best_params(s.study_id, s.best.number) if s.best else {},
-            )
+def print_document(reader: Reader, experiment: Experiment) -> None:
+    """The experiment as JSON."""
+    print_json(
+        experiment_document(
+            experiment,
+            lambda s: reader.best_params(s.study_id, s.best.number) if s.best else {},
         )
-        return
-    if detached:
-        return
-    print_ranking(experiment)
+    )
 
 
 def print_ranking(experiment: Experiment) -> None:

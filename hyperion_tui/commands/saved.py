@@ -6,7 +6,8 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engines.errors import BadInput, HyperionError
+from engines.errors import BadInput
+from engines.files import typed_path
 from engines.study.location import Location
 from engines.study.reader import Reader
 from hyperion_tui.output import talk
@@ -23,7 +24,7 @@ def find_agent(named: str, location: Location) -> AgentPolicy | None:
     Of a study it is that of its best trial, and of the seed whose score was the median one. Raises
     BadInput for a folder without an agent, or a study that has kept none.
     """
-    folder = Path(named).expanduser()
+    folder = typed_path(named)
     if not folder.is_dir():
         found = _of_study(named, location) if location.may_exist else None
         if found is None:
@@ -39,10 +40,10 @@ def _of_study(named: str, location: Location) -> Path | None:
     if "/" not in named:
         return None
     with contextlib.closing(Reader(location)) as reader:
-        try:
-            experiment, study = reader.find_studies(named)[0]
-        except HyperionError:
-            return None
+        found = reader.find_studies(named)
+        if len(found) > 1:
+            raise BadInput(f"`{named}` is {len(found)} studies: name one.")
+        experiment, study = found[0]
         if experiment.task != "trading" or study.best is None:
             raise BadInput(f"{study.name} has no agent that could trade: name one that has.")
         detail = reader.trial(study.study_id, study.best.number)

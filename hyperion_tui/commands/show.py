@@ -33,7 +33,7 @@ from engines.study.reader import Reader
 from engines.study.records import Evidence, Experiment, Study, Trial
 from hyperion_tui import fronts, text, words
 from hyperion_tui.commands import agents
-from hyperion_tui.commands.run import describe_start, print_ranking, print_result
+from hyperion_tui.commands.run import describe_start, print_document, print_ranking
 from hyperion_tui.output import print_json, print_table, talk
 
 
@@ -112,7 +112,7 @@ def show(arguments: argparse.Namespace, location: Location) -> int:
         if "/" in arguments.name:
             experiment = _only(experiment, {study.study_id for _, study in pairs})
         if arguments.json:
-            print_result(reader, experiment, as_json=True)
+            print_document(reader, experiment)
             return 0
         for line in describe_start(experiment):
             print(text.clean(line))

@@ -151,7 +151,8 @@ class ExperimentsScreen(Upper, OrderingView):
 
     def _deleted(self, experiments: list[Experiment], told: str) -> None:
         self.hyperion.deleted.append(experiments)
-        self.table.marked.clear()
+        if self.is_attached:
+            self.table.marked.difference_update(e.experiment_id for e in experiments)
         self.hyperion.say(told)
 
     def action_undo(self) -> None:
@@ -160,7 +161,14 @@ class ExperimentsScreen(Upper, OrderingView):
             self.say("nothing was deleted here; `hyperion-tui list --trash` shows what was before")
             return
         experiments, location = self.hyperion.deleted.pop(), self.hyperion.location
-        self.hyperion.in_thread(lambda: orders.restore(location, experiments), self.hyperion.say)
+
+        def failed(error: BaseException) -> None:
+            self.hyperion.deleted.append(experiments)
+            self.hyperion.show_error(error)
+
+        self.hyperion.in_thread(
+            lambda: orders.restore(location, experiments), self.hyperion.say, failed
+        )
 
     def _chosen(self) -> list[Experiment]:
         """The marked experiments, or the one under the cursor."""

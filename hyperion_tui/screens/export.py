@@ -12,7 +12,8 @@ from rich.text import Text
 from textual.widget import Widget
 from textual.widgets import Static
 
-from engines.errors import HyperionError
+from engines.errors import BadInput, HyperionError
+from engines.files import typed_path
 from engines.study.location import Location
 from hyperion_tui import children, text
 from hyperion_tui.screens.base import Dialog
@@ -105,7 +106,11 @@ class ExportDialog(Dialog[None]):
         typed = self.query_one(Entry).value.strip()
         if self._writing or not typed:
             return
-        path = Path(typed).expanduser().absolute()
+        try:
+            path = typed_path(typed)
+        except BadInput as error:
+            self._say(f"✗ {error}", "bold red")
+            return
         if path.is_dir():
             self._say(f"✗ {path} is a folder: name a file in it.", "bold red")
         elif path.exists():

@@ -41,6 +41,7 @@ class WorkersScreen(Upper):
         super().__init__()
         self._meter = Meter()
         self._used: Mapping[int, Usage] = {}
+        self._asked: set[int] = set()
         self._looking = False
 
     def body(self) -> Iterable[Widget]:
@@ -62,6 +63,7 @@ class WorkersScreen(Upper):
         workers = self.hyperion.snapshot.workers
         try:
             self._used = await asyncio.to_thread(self._meter.look, workers)
+            self._asked = {worker.worker_id for worker in workers}
         finally:
             self._looking = False
         self.show_snapshot(self.hyperion.snapshot)
@@ -75,7 +77,10 @@ class WorkersScreen(Upper):
         table = self.query_one(WindowTable)
         resume = actions.key_of("resume")
         table.explain_emptiness(["Nobody works now.", "", f"{resume} on the main screen goes on."])
-        rows = [_row(worker, self._used.get(worker.worker_id)) for worker in snapshot.workers]
+        rows = [
+            _row(worker, self._used.get(worker.worker_id), worker.worker_id in self._asked)
+            for worker in snapshot.workers
+        ]
         table.show(ListRows(rows), COLUMNS, follow=table.current_key)
         table.call("Workers")
         self._tell()
@@ -88,7 +93,7 @@ class WorkersScreen(Upper):
         self.hint(row.note if row is not None else "")
 
 
-def _row(worker: Worker, used: Usage | None) -> Row:
+def _row(worker: Worker, used: Usage | None, asked: bool) -> Row:
     state, style = ("! odd", "warn") if worker.flag else ("● works", "accent")
     if worker.flag == "frozen":
         state = "‖ frozen"
@@ -108,8 +113,8 @@ def _row(worker: Worker, used: Usage | None) -> Row:
         (str(worker.pid), "dim"),
     ]
     note = f"worker {worker.slot}: {text.clean(worker.flag)}" if worker.flag else ""
-    elsewhere = "" if used else f"worker {worker.slot}: its process is not to be seen from here"
-    return Row(worker.worker_id, tuple(cells), note or elsewhere)
+    elsewhere = f"worker {worker.slot}: its process is not to be seen from here"
+    return Row(worker.worker_id, tuple(cells), note or (elsewhere if asked and not used else ""))
 
 
 def _since(stamp: str | None) -> float | None:

@@ -60,7 +60,7 @@ class ModelTree(LineView):
         studies = {s.model: s for s in experiment.studies} if experiment else {}
         before, self._studies = self._studies, studies
         changed = {m for m in {*before, *studies} if _seen(before.get(m)) != _seen(studies.get(m))}
-        if before.keys() != studies.keys():
+        if before.keys() != studies.keys() or (changed and self._query.states):
             self._list_again()
         # Beside the same lines there may be other studies now.
         self._repaint_models(changed)

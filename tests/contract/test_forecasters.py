@@ -12,8 +12,8 @@ import pytest
 from engines.data.datasets import Dataset
 from engines.data.facts import data_facts
 from engines.data.frames import from_arrays
-from engines.data.past import FORECAST, look_back
-from engines.data.scoring import METRICS
+from engines.data.past import look_back
+from engines.data.scoring import FORECAST, METRICS
 from engines.data.snapshot import Snapshot
 from engines.data.splits import Fold, Split
 from engines.models import catalogue

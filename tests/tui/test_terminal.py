@@ -170,6 +170,17 @@ def test_a_terminal_that_changes_its_size_is_filled_again(store: Store):
         terminal.read_until(b"lightgbm")
 
 
+def test_lines_that_a_lower_terminal_dropped_are_sent_again(store: Store):
+    add_typical(store)
+
+    with started(store, width=120, height=40) as terminal:
+        terminal.resize(120, 24)
+        terminal.read()
+        terminal.resize(120, 40)
+        painted = {int(line) for line in re.findall(rb"\x1b\[(\d+);\d+H", terminal.read())}
+    assert painted >= {*range(1, 41)}
+
+
 @pytest.mark.parametrize(
     ("environment", "wanted", "unwanted"),
     [

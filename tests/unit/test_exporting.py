@@ -20,6 +20,7 @@ import pandas as pd
 import pytest
 import skops.io
 
+from engines import HyperparameterOptimizer
 from engines.errors import BadInput, HyperionError
 from engines.export import make
 from engines.export.predictor import Predictor
@@ -46,6 +47,15 @@ def table() -> pd.DataFrame:
     return pd.DataFrame({"size": size, "colour": colour, "code": code, "price": price})
 
 
+def exported_from(location: Location, name: str, to: Path, **options: Any) -> dict[str, Any]:
+    with closing(Reader(location)) as reader:
+        experiment, study = make.find(reader, name)
+    context = Context(location, experiment.experiment_id, 0)
+    defaults: dict[str, Any] = {"force": False, "refit": False, "tell": lambda _: None}
+    with closing(context.storage):
+        return make.export(context, experiment, study, to, **{**defaults, **options})
+
+
 class World:
     """A store with one experiment that has ended."""
 
@@ -62,12 +72,7 @@ class World:
         return Context(self.location, self.id, 0)
 
     def export(self, name: str, to: Path, **options: Any) -> dict[str, Any]:
-        with closing(Reader(self.location)) as reader:
-            experiment, study = make.find(reader, name)
-        context = self.opened()
-        defaults: dict[str, Any] = {"force": False, "refit": False, "tell": lambda _: None}
-        with closing(context.storage):
-            return make.export(context, experiment, study, to, **{**defaults, **options})
+        return exported_from(self.location, name, to, **options)
 
     def held_out(self, study_id: int = 1) -> tuple[pd.DataFrame, np.ndarray]:
         """The held-out rows as a person has them, and what the scored predictor says of them."""
@@ -201,6 +206,32 @@ def test_a_model_of_windows_knows_the_rows_before_those_in_a_file(tmp_path: Path
     assert "follow the known ones" in notices[0]
     assert not np.allclose(untimed, wanted)
     assert card["scores"]["held_out_again"] == pytest.approx(card["scores"]["held_out"], rel=1e-9)
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_without_held_out_rows_the_latest_ones_are_what_models_of_windows_know(
+    tmp_path: Path, timed: bool
+) -> None:
+    pytest.importorskip("torch")
+    steps = np.arange(1200)
+    rows = np.column_stack([steps % 7, steps % 5]).astype(float)
+    y = np.sin(steps / 5) + rows[:, 0]
+    data = pd.DataFrame(rows, columns=["a", "b"])
+    held = {} if timed else {"X_test": data[1100:], "y_test": y[1100:]}
+    optimizer = HyperparameterOptimizer(storage=tmp_path / "studies.db", random_seed=1)
+    found = optimizer.optimize_specific_models(
+        ["dlinear", "ridge"],
+        *(data[:900], y[:900], data[900:1100], y[900:1100]),
+        **{"n_trials": 1, "ordered": True, "name": "e", **held},
+    )
+    assert set(found) == {"dlinear", "ridge"}
+    location = Location(tmp_path / "studies.db")
+    for model in found:
+        card = exported_from(location, f"e/{model}", tmp_path / model)
+        assert (card["scores"]["held_out"] is None) == timed
+        if not timed:
+            again = card["scores"]["held_out_again"]
+            assert again == pytest.approx(card["scores"]["held_out"], rel=1e-6)
 
 
 # -- rows that are not as they were --------------------------------------------------------------

@@ -295,6 +295,55 @@ def test_two_metrics_of_the_same_code_have_one_name_and_others_another() -> None
     assert names[0] == names[1] != names[2]
 
 
+def test_a_metric_that_reads_another_number_or_calls_another_function_has_another_name() -> None:
+    def made(setting: str) -> str:
+        cells: dict[str, Any] = {"__name__": "__main__"}
+        exec(setting + "\ndef own(y_true, y_pred):\n    return BETA * part(y_true)", cells)
+        return own_metric_of(cells["own"], maximize=False).name
+
+    part = "BETA = {}\ndef part(y):\n    return y.{}()"
+    names = [made(part.format(beta, call)) for beta, call in ((1, "min"), (2, "min"), (1, "max"))]
+
+    assert len(set(names)) == 3
+    assert made(part.format(1, "min")) == names[0]
+
+
+def test_a_metric_that_raises_is_the_reason_of_a_failed_trial() -> None:
+    def own(y_true: Any, y_pred: Any) -> float:
+        raise ZeroDivisionError("no such ratio")
+
+    found = optimizer().set_custom_metric(own).optimize_specific_models("ridge", *ROWS, n_trials=1)
+
+    assert "ZeroDivisionError: no such ratio" in found.failed["ridge"]
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ({"n_trials": 0}, "at least 1"),
+        ({"n_trials": -3}, "at least 1"),
+        ({"n_trials": 1, "time_budget_s": float("nan")}, "not a number of seconds"),
+        ({"n_trials": 1, "time_budget_s": -5}, "not a number of seconds"),
+        ({"n_trials": 1, "time_budget_s": "soon"}, "not a number of seconds"),
+    ],
+)
+def test_budgets_that_are_none_are_refused_in_one_line(how: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadInput, match=words):
+        optimizer().optimize_specific_models("ridge", *ROWS, **how)
+    with pytest.raises(BadInput, match=words):
+        optimizer().fit(*ROWS[:2], models="ridge", **how)
+
+
+def test_a_fit_that_finds_nothing_leaves_no_older_predictor_behind() -> None:
+    searching = optimizer().fit(*ROWS[:2], models="ridge", n_trials=1)
+    searching.set_custom_metric(lambda y_true, y_pred: float("nan"))
+
+    with pytest.raises(HyperionError):
+        searching.fit(*ROWS[:2], models="ridge", n_trials=1)
+    with pytest.raises(HyperionError, match="fit"):
+        searching.predict(ROWS[0])
+
+
 def test_a_metric_is_read_back_only_as_it_was_written(tmp_path: Path) -> None:
     own = own_metric_of(worst, maximize=False)
     own.write(tmp_path)

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from engines.data.custom import own_metric
 from engines.data.frames import from_arrays
 from engines.data.futures import truth
-from engines.data.past import FORECAST, Asked, look_back, season_of
-from engines.data.scoring import METRICS, ScoreError
+from engines.data.past import Asked, look_back, season_of
+from engines.data.scoring import FORECAST, METRICS, ScoreError
 from engines.data.snapshot import Snapshot, read_snapshot, write_snapshot
 from engines.data.splits import split_dataset
 from engines.errors import BadInput
@@ -165,6 +166,13 @@ def by_hand() -> tuple[Any, Any]:
 def test_metrics_of_forecasts_are_what_they_say_by_hand(metric: str, value: float) -> None:
     y, predicted = by_hand()
     assert METRICS[metric].score(y, predicted) == pytest.approx(value)
+
+
+def test_a_metric_of_ones_own_is_given_what_came_and_what_was_said() -> None:
+    y, predicted = by_hand()
+    own = own_metric("own", lambda true, said: abs(true - said).mean(), task=FORECAST)
+    assert own.score(y, predicted) == pytest.approx((0.5 + 0.5 + 2 + 1) / 4)
+    assert own.score(y[:, [0, 2, 3, 4]], predicted[:, :1]) == pytest.approx((0.5 + 2) / 2)
 
 
 def test_who_says_that_nothing_will_move_is_right_about_the_direction_as_often_as_a_coin() -> None:

@@ -212,6 +212,11 @@ def test_a_backup_that_can_not_be_leaves_nothing(location: Location, tmp_path: P
 
     assert there.read_text() == "precious"
     assert [p.name for p in tmp_path.iterdir() if ".part" in p.name] == []
+    log = there.with_name("there.db-wal")
+    log.write_text("what a killed program left")
+    with pytest.raises(BadInput, match="is a database in use"):
+        backup.backup(location, there, replace=True)
+    log.unlink()
     backup.backup(location, there, replace=True)
     assert sqlite3.connect(there).execute("SELECT count(*) FROM hx_migration").fetchone()[0]
 

@@ -131,7 +131,7 @@ class AugmentedReplay(BaseBuffer):
                 if choose is None:
                     raise ValueError(f"n_steps={self.n_steps}: the present policy is needed")
                 actions = choose(next_seen)
-            rewards, terminal, cut = _stepped(
+            rewards, terminal, cut = stepped(
                 market.table, parameters, following, targets[actions], next_seen
             )
             earned += discounts * rewards  # 0 in rows that have ended
@@ -160,7 +160,7 @@ class AugmentedReplay(BaseBuffer):
         moved = states.copy()
         seen = np.empty((len(states), accounts.market.observation_size), np.float32)
         parameters = accounts.parameters[envs]
-        _, terminal, cut = _stepped(
+        _, terminal, cut = stepped(
             accounts.market.table, parameters, moved, accounts.targets[drawn], seen
         )
         return np.where((terminal | cut)[:, None], states, moved)
@@ -185,7 +185,7 @@ class AugmentedReplay(BaseBuffer):
         self.priorities = Priorities.unpacked(size, state["priorities"])
 
 
-def _stepped(
+def stepped(
     table: Floats, parameters: Floats, states: Floats, targets: Floats, seen: Seen
 ) -> tuple[Floats, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """(rewards, terminated, truncated) of one bar, `states` and `seen` in place."""

@@ -16,9 +16,10 @@ from stable_baselines3 import SAC, TD3
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 
-from engines.models.rl_agents.augmented import KEPT, AugmentedReplay
+from engines.models.rl_agents.augmented import KEPT, AugmentedReplay, stepped
 from simulator import core
 from simulator import layout as at
+from simulator.sb3 import TradingVecEnv
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -34,7 +35,9 @@ class ContinuousReplay(AugmentedReplay):
 
     def attach(self, env: Any) -> None:
         """Say which environment the states are of; one of continuous actions is needed."""
-        if env.accounts.targets is not None:
+        if env is not None and not isinstance(env, TradingVecEnv):
+            raise ValueError(f"augmented replay needs a TradingVecEnv, not {type(env).__name__}")
+        if env is not None and env.accounts.targets is not None:
             raise ValueError("this replay needs an environment with continuous actions")
         self.env = env
 
@@ -69,11 +72,11 @@ class ContinuousReplay(AugmentedReplay):
         market, count = accounts.market, len(states)
         moved = states.copy()
         seen = np.empty((count, market.observation_size), np.float32)
-        rewards, ends = np.empty(count), np.empty((2, count), np.bool_)
         wanted = actions * market.max_position
-        parameters = accounts.parameters[envs]
-        core.step_many(market.table, parameters, moved, wanted, seen, rewards, ends[0], ends[1])
-        return moved, seen, rewards, ends[0], ends[0] | ends[1]
+        rewards, terminal, cut = stepped(
+            market.table, accounts.parameters[envs], moved, wanted, seen
+        )
+        return moved, seen, rewards, terminal, terminal | cut
 
 
 class _Augmented:

@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from engines.data.scoring import ScoreError
-from simulator import layout as at
 from simulator.market import Market, Reward
 
 ACCOUNTS = 8
@@ -41,7 +40,6 @@ class Plan:
     `policy_kwargs` have it; activation: relu, tanh or elu. reward, max_position: of the training
     market. noise: standard deviations of the action noise at the first and the last step, in
     shares of the limit; None for an agent of discrete actions. discrete: whether it is one.
-    augmented: whether sampled states teach other positions and actions than those visited.
     """
 
     arguments: dict[str, Any]
@@ -51,7 +49,6 @@ class Plan:
     max_position: float
     noise: tuple[float, float] | None
     discrete: bool
-    augmented: bool
 
 
 def plan(agent: str, params: Mapping[str, Any], steps: int) -> Plan:
@@ -85,16 +82,6 @@ def market_for(market: Market, made: Plan) -> Market:
     return replace(market, parameters=row, max_position=limit)
 
 
-def reward_unit(market: Market) -> float:
-    """The log growth of a bar that counts as 1."""
-    return float(market.parameters[at.REWARD_UNIT])
-
-
-def epsilon_at(step: int, decay: int) -> float:
-    """The share of random actions after `step` steps: from 1 down to what is left at `decay`."""
-    return 1.0 + (LAST_EPSILON - 1.0) * min(step / decay, 1.0)
-
-
 def _sac(params: Mapping[str, Any], steps: int) -> Plan:
     alpha = params["alpha"]
     return Plan(
@@ -109,7 +96,6 @@ def _sac(params: Mapping[str, Any], steps: int) -> Plan:
         max_position=math.inf,
         noise=(params["exploration_noise"], 0.0),
         discrete=False,
-        augmented=params.get("augmented", True),
     )
 
 
@@ -132,7 +118,6 @@ def _td3(params: Mapping[str, Any], steps: int) -> Plan:
         max_position=params["max_action"],
         noise=(first, min(first, params["action_noise"])),
         discrete=False,
-        augmented=params.get("augmented", True),
     )
 
 
@@ -153,7 +138,6 @@ def _rainbow(params: Mapping[str, Any], steps: int) -> Plan:
             "noisy": noisy,
             "n_steps": params["n_steps"],
             "prioritised": params["prioritised"],
-            "augmented": params.get("augmented", True),
             "target_update_interval": params["target_update_interval"],
             "exploration_fraction": min(1.0, decay / steps),
             "exploration_final_eps": LAST_EPSILON,
@@ -164,7 +148,6 @@ def _rainbow(params: Mapping[str, Any], steps: int) -> Plan:
         max_position=math.inf,
         noise=None,
         discrete=True,
-        augmented=params.get("augmented", True),
     )
 
 
@@ -172,6 +155,7 @@ def _common(params: Mapping[str, Any], steps: int) -> dict[str, Any]:
     """What every agent has. An update comes after each `train_freq` steps of all accounts."""
     return {
         "gamma": params["gamma"],
+        "augmented": params.get("augmented", True),
         "learning_rate": params["learning_rate"],
         "batch_size": params["batch_size"],
         "train_freq": max(1, params["train_freq"] // ACCOUNTS),

@@ -7,19 +7,19 @@ same observation gives the same action; stirred, it has drawn noise, from torch'
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from stable_baselines3.common.torch_layers import create_mlp
 from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch import Tensor, nn
 from torch.nn import functional
 
-Layers = list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]
+from engines.models.rl_agents.policy import Layer
+
+Layers = list[Layer]
 """(weight (out, in), bias (out,)) of each layer, first to last."""
 
 
@@ -157,7 +157,7 @@ class RainbowNetwork(QNetwork):
         parts = {"trunk": [], "advantage": self.q_net}
         if isinstance(self.q_net, nn.ModuleDict):
             parts = dict(self.q_net.items())
-        return {name: _arrays(list(part)) for name, part in parts.items()}
+        return {name: arrays(list(part)) for name, part in parts.items()}
 
 
 class RainbowPolicy(DQNPolicy):
@@ -187,6 +187,7 @@ class RainbowPolicy(DQNPolicy):
         return super()._get_constructor_parameters() | self._of_rainbow
 
 
-def _arrays(modules: Sequence[nn.Module]) -> Layers:
+def arrays(modules: Iterable[nn.Module]) -> Layers:
+    """The weights and biases of the linear layers in a stack, as copies."""
     layers = [module for module in modules if isinstance(module, (nn.Linear, NoisyLinear))]
     return [tuple(p.detach().cpu().numpy().copy() for p in (m.weight, m.bias)) for m in layers]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -28,6 +29,12 @@ Layer = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 
 FORMAT = 1
 CARD_FILE, WEIGHTS_FILE = "policy.json", "weights.npz"
+_DAMAGED = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, OverflowError),
+    *(RuntimeError, zipfile.BadZipFile, zlib.error),
+)
+"""What reading a file raises of which some bytes are others."""
+
 _BALANCE = 10_000.0
 """Where a policy is run for its positions; fractions of equity don't depend on it."""
 
@@ -171,9 +178,7 @@ class AgentPolicy:
             policy._check_shapes()
         except FileNotFoundError as reason:
             raise BadInput(f"{folder}: no saved agent ({reason.filename} is missing).") from reason
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError) as reason:
-            raise BadInput(f"{folder}: the saved agent is damaged ({reason}).") from reason
-        except zipfile.BadZipFile as reason:
+        except _DAMAGED as reason:
             raise BadInput(f"{folder}: the saved agent is damaged ({reason}).") from reason
         return policy
 
@@ -233,6 +238,7 @@ _ACTIVATIONS: dict[str, Any] = {"relu": _relu, "tanh": np.tanh, "elu": _elu}
 
 def _card(body: dict[str, Any]) -> Card:
     known = {field.name: body[field.name] for field in fields(Card)}
+    known["max_position"] = float(known["max_position"])
     known["levels"] = tuple(float(level) for level in known["levels"])
     known["feature_names"] = tuple(str(name) for name in known["feature_names"])
     if known["support"] is not None:
@@ -240,7 +246,7 @@ def _card(body: dict[str, Any]) -> Card:
         known["support"] = (float(low), float(high))
     if known["activation"] not in _ACTIVATIONS:
         raise ValueError(f"activation {known['activation']!r}")
-    if not 0 < float(known["max_position"]) < float("inf"):
+    if not 0 < known["max_position"] < float("inf"):
         raise ValueError(f"max_position {known['max_position']!r}")
     return Card(**known)
 

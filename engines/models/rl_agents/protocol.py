@@ -23,10 +23,11 @@ from engines.data.earnings import score_returns
 from engines.data.scoring import ScoreError
 from engines.data.terms import Terms
 from engines.models.learner import OutOfTime, Saver
-from engines.models.rl_agents.stages import Stages, trade
+from engines.models.rl_agents.stages import Stages
 from engines.search.seeds import derive
 from simulator.episode import Episode
 from simulator.market import Market
+from simulator.simulator import backtest
 
 Floats = npt.NDArray[np.float64]
 Told = Callable[[int, float, float], None]
@@ -158,7 +159,7 @@ class AgentEvaluation:
         market = self._stages.validation
         self.policies = [training.policy() for training in self._trainings]
         self.positions = [policy.positions(market) for policy in self.policies]
-        self.episodes = [trade(positions, market) for positions in self.positions]
+        self.episodes = [backtest(positions, market) for positions in self.positions]
 
     def _score(self, episode: Episode) -> float:
         return score_returns(self._metric, episode.returns, self._terms.bars_per_year)
@@ -191,7 +192,7 @@ class AgentEvaluation:
     def median_seed(self) -> int:
         """The seed with the median score; by Sharpe ratio where the metric is not defined yet."""
         scores = self.seed_scores or [self._sharpe(episode) for episode in self.episodes]
-        return sorted(range(len(scores)), key=lambda at: (scores[at], at))[len(scores) // 2]
+        return middle(scores)
 
     def _sharpe(self, episode: Episode) -> float:
         return score_returns("sharpe_ratio", episode.returns, self._terms.bars_per_year)
@@ -230,7 +231,12 @@ class AgentEvaluation:
 def median_score(metric: str, episodes: Sequence[Episode], bars_per_year: float) -> float:
     """The median of what the seeds have. Raises ScoreError where one has nothing."""
     scores = [score_returns(metric, episode.returns, bars_per_year) for episode in episodes]
-    return sorted(scores)[len(scores) // 2]
+    return scores[middle(scores)]
+
+
+def middle(scores: Sequence[float]) -> int:
+    """Which score is the median; the upper one of two."""
+    return sorted(range(len(scores)), key=lambda at: (scores[at], at))[len(scores) // 2]
 
 
 KEPT = ("sharpe_ratio", "total_return", "max_drawdown", "num_trades", "turnover", "exposure")

@@ -13,9 +13,7 @@ from engines.data.snapshot import Snapshot
 from engines.data.splits import Rows
 from engines.data.terms import Terms
 from simulator.costs import Costs
-from simulator.episode import Episode
 from simulator.market import Market, build_market
-from simulator.simulator import backtest
 
 Floats = npt.NDArray[np.float64]
 
@@ -58,8 +56,3 @@ class Stages:
             max_position=terms.max_position,
         )
         return replace(market, first=max(market.first, int(rows[0])))
-
-
-def trade(positions: Floats, market: Market) -> Episode:
-    """What became of positions (bars of the market,) decided from the market's first bar on."""
-    return backtest(positions, market)

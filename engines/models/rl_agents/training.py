@@ -28,7 +28,8 @@ from torch import nn
 from engines.data.scoring import ScoreError
 from engines.models.rl_agents import mapping
 from engines.models.rl_agents.continuous import DecayingNoise, TradingSAC, TradingTD3
-from engines.models.rl_agents.policy import AgentPolicy, Card, Layer
+from engines.models.rl_agents.networks import Layers, arrays
+from engines.models.rl_agents.policy import AgentPolicy, Card
 from engines.models.rl_agents.rainbow import RainbowDQN
 from simulator.actions import levels_of
 from simulator.market import Market
@@ -107,11 +108,11 @@ class AgentTraining:
     def policy(self) -> AgentPolicy:
         """What the agent would do now, without exploring; further training does not change it."""
         model, support = self._model, None
-        layers: dict[str, list[Layer]]
+        layers: dict[str, Layers]
         if self.agent == "sac":
-            layers = {"actor": _arrays([*model.actor.latent_pi, model.actor.mu])}
+            layers = {"actor": arrays([*model.actor.latent_pi, model.actor.mu])}
         elif self.agent == "td3":
-            layers = {"actor": _arrays(model.actor.mu)}
+            layers = {"actor": arrays(model.actor.mu)}
         else:
             layers = {name: part for name, part in model.q_net.dense().items() if part}
             atoms = model.q_net.support
@@ -298,15 +299,6 @@ def _identity(agent: str, params: Mapping[str, Any], market: Market, seed: int, 
     digest.update(market.table.tobytes())
     digest.update(market.parameters.tobytes())
     return digest.hexdigest()
-
-
-def _arrays(modules: Any) -> list[Layer]:
-    """The weights of a stack's linear layers, as copies."""
-    linear = [module for module in modules if isinstance(module, nn.Linear)]
-    return [
-        (module.weight.detach().cpu().numpy().copy(), module.bias.detach().cpu().numpy().copy())
-        for module in linear
-    ]
 
 
 def _number(value: Any) -> Any:

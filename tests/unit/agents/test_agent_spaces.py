@@ -138,11 +138,11 @@ def test_a_reward_is_in_units_of_the_training_bars_volatility(volatility):
 
     own = mapping.market_for(market, mapping.plan("sac", params, 100))
 
-    assert mapping.reward_unit(own) == pytest.approx(volatility, rel=0.1)
+    assert own.parameters[at.REWARD_UNIT] == pytest.approx(volatility, rel=0.1)
     assert own.parameters[at.REWARD_SCALE] == 0.5
     assert own.parameters[at.RISK_FACTOR] == 0.1
     # The market that was given is traded by others as well.
-    assert mapping.reward_unit(market) == 1.0
+    assert market.parameters[at.REWARD_UNIT] == 1.0
 
 
 @pytest.mark.parametrize(("asked", "given", "limit"), [(0.5, 1.0, 0.5), (2.0, 1.0, 1.0),

@@ -62,6 +62,9 @@ def test_a_training_goes_on_bit_for_bit_in_another_process_however_it_was_cut(ma
     params = small(agent, **other)
     whole = AgentTraining(agent, params, market, 5, steps=STEPS)
     whole.advance(STEPS)
+    if agent != "rainbow_dqn":
+        augmented = isinstance(whole._model.replay_buffer, ContinuousReplay)
+        assert augmented == params.get("augmented", True)
     parts = AgentTraining(agent, params, market, 5, steps=STEPS)
     parts.advance(70)
     parts.advance(120)
