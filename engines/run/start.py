@@ -253,6 +253,7 @@ def _data_plan(
     from engines.data.changes import mark_of
     from engines.data.datasets import load
     from engines.data.facts import check_metric, data_facts
+    from engines.data.leaks import LEAK_ADVICE, find_leaks
     from engines.data.memory import Room
     from engines.data.past import Asked
     from engines.data.splits import split_dataset
@@ -271,7 +272,9 @@ def _data_plan(
             sample_rows=request.sample,
             room=Room(int(free_memory_mib() * 2**20), request.tell),
         )
-    dataset = asked.of(dataset)
+    leaks = [str(leak) for leak in find_leaks(dataset, known=asked.horizon is not None)]
+    warnings = (f"{leak}: {LEAK_ADVICE}" for leak in leaks)
+    dataset = asked.of(replace(dataset, notices=(*dataset.notices, *warnings)))
     own = _own_metric(request)
     if own is not None:
         metrics: tuple[Metric, ...] = (own.metric(dataset.task, dataset.classes),)
@@ -286,6 +289,8 @@ def _data_plan(
     facts = {**data_facts(dataset, split), "folds": len(split.folds)}
     if own is not None:
         facts["own_metric"] = own.described()
+    if leaks:
+        facts["leaks"] = leaks
     specs, left_out = _usable(request, specs, dataset.task, facts)
     past = {} if dataset.past is None else dataset.past.describe(dataset.task)
     mark = None if dataset.path is None else mark_of(dataset.path)

@@ -126,6 +126,7 @@ def data_check(arguments: argparse.Namespace, _: Location) -> int:
         arguments.time_column,
         task=asked.table_task,
         groups=arguments.groups,
+        forecast=asked.horizon is not None,
     )
     found, dataset = list(report.findings), report.dataset
     unfit, expected_s = dict[str, str](), dict[str, float]()

@@ -68,6 +68,9 @@ ROOM_AROUND = 11
 """Lines of the dialog that are no field: frame, padding, the line of what is below, the answer."""
 
 
+MOST_WARNINGS = 2
+
+
 @dataclass
 class Draft:
     """What was typed when the dialog was left without a start, to go on with."""
@@ -213,7 +216,8 @@ class LaunchDialog(Dialog[str]):
             return
         kept_out, request = self._kept_out(look), self._request()
         long = estimate.told(request, look)
-        self._say(look.about, "" if kept_out else "dim", [*([long] if long else []), *kept_out])
+        told = [*([long] if long else []), *_warned(look), *kept_out]
+        self._say(look.about, "" if kept_out or look.warnings else "dim", told)
 
     def _kept_out(self, look: Look) -> list[str]:
         """Why some of the models named above can't be used on the data."""
@@ -256,6 +260,14 @@ class LaunchDialog(Dialog[str]):
         self._starting = False
         if self.is_attached:
             self._say(f"✗ {error}", "bold red")
+
+
+def _warned(look: Look) -> list[str]:
+    """What would spoil a result: the first few of it, as there is little room."""
+    shown = [f"! {warning}" for warning in look.warnings[:MOST_WARNINGS]]
+    left = len(look.warnings) - len(shown)
+    more = f"! {text.plural(left, 'more warning')}: hyperion-tui data check"
+    return [*shown, *([more] if left else [])]
 
 
 def columns_of(path: str) -> tuple[str, ...]:
