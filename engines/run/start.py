@@ -41,7 +41,10 @@ if TYPE_CHECKING:
     from engines.data.datasets import Dataset
     from engines.data.splits import Split
     from engines.run.metric_file import MetricFile
+    from engines.run.metric_package import MetricPackage
     from engines.run.own_metric import OwnMetric
+
+    Own = OwnMetric | MetricFile | MetricPackage
 
 DEFAULT_SEED = 42
 DEFAULT_TRIALS = 20
@@ -320,18 +323,16 @@ def _scored_by(metrics: Sequence[Metric]) -> dict[str, Any]:
     }
 
 
-def _own_metric(request: Request) -> OwnMetric | MetricFile | None:
-    """A metric that is no name of ours: from a notebook, or code in a file, which has a colon."""
-    if request.metric is not None and objective.is_objective(request.metric):
-        from engines.run.metric_file import metric_file
+def _own_metric(request: Request) -> Own | None:
+    """A metric that is no name of ours: of a notebook, of a file (with a colon), of a package."""
+    if request.metric is None:
+        return request.own_metric
+    from engines.run.metric_package import named_metric
 
-        return metric_file(request.metric)
-    return request.own_metric
+    return named_metric(request.metric)
 
 
-def _dataset_plan(
-    dataset: Dataset, split: Split, own: OwnMetric | MetricFile | None = None
-) -> DatasetPlan:
+def _dataset_plan(dataset: Dataset, split: Split, own: Own | None = None) -> DatasetPlan:
     return DatasetPlan(
         sha256=dataset.sha256,
         name=_as_text(dataset.name),
@@ -379,9 +380,7 @@ def _kept(**known: Any) -> dict[str, Any]:
     return {name: value for name, value in known.items() if value is not None}
 
 
-def _write_data(
-    folder: Path, dataset: Dataset, split: Split, own: OwnMetric | MetricFile | None
-) -> None:
+def _write_data(folder: Path, dataset: Dataset, split: Split, own: Own | None) -> None:
     from engines.data.snapshot import write_snapshot
 
     write_snapshot(folder, dataset, split)

@@ -13,8 +13,8 @@ from textual.containers import VerticalScroll
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from engines.data.bundled import BUNDLED
-from engines.data.scoring import METRICS
+from engines.data.bundled import data_sets
+from engines.data.scoring import metric_names
 from engines.errors import HyperionError
 from engines.models import catalogue
 from engines.models.spec import TASKS
@@ -104,7 +104,7 @@ class LaunchDialog(Dialog[str]):
 
     def on_mount(self) -> None:
         self._entry("selectors").cursor_position = 0
-        self._entry("data").choices = tuple(BUNDLED)
+        self._entry("data").choices = tuple(data_sets())
         self._entry("task").choices = ("", *TASKS)
         self._entry("past_target").choices = ("", "yes")
         self._entry("device").choices = ("", *DEVICES)
@@ -112,7 +112,7 @@ class LaunchDialog(Dialog[str]):
         self._entry("pruner").choices = ("", *PRUNERS)
         self._offer_metrics()
         self._offer_columns(columns_of(self._entry("data").value.strip()))
-        self._say("bundled: " + ", ".join(BUNDLED))
+        self._say("bundled: " + ", ".join(data_sets()))
         self._entry("data" if self._selectors else "selectors").focus()
         self._look()
 
@@ -146,7 +146,7 @@ class LaunchDialog(Dialog[str]):
             self._tell_look(self._draft.look)
         if event.input.id != "data":
             return
-        bundle = BUNDLED.get(event.value.strip())
+        bundle = data_sets().get(event.value.strip())
         if bundle is not None:
             self._fill("target", bundle.target)
             self._fill("time_column", bundle.time_column or "")
@@ -168,7 +168,7 @@ class LaunchDialog(Dialog[str]):
         task = self._entry("task").value.strip()
         if not task and self._draft.look is not None:
             task = self._draft.look.task
-        fit = tuple(m.name for m in METRICS.values() if task not in TASKS or task in m.tasks)
+        fit = metric_names(task if task in TASKS else None)
         self._entry("metric").choices = ("", *fit)
 
     def _fill(self, name: str, value: str) -> None:
