@@ -95,6 +95,7 @@ class Look:
 
     data: their name, "" where they can't be used; then `problem` says why. unfit: why models
     can't be used on them, by model. expected_s: seconds that a trial of the others should take.
+    warnings: what would spoil a result, a sentence each.
     """
 
     data: str = ""
@@ -103,6 +104,7 @@ class Look:
     problem: str = ""
     unfit: Mapping[str, str] = field(default_factory=dict)
     expected_s: Mapping[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 def run_child(words: Sequence[str], environment: Mapping[str, str] | None = None) -> Done:
@@ -160,6 +162,11 @@ def look_at_data(location: Location, request: Request) -> Look:
             about=f"{data['task']}{classes}: {data['rows']:,} rows, {data['columns']:,} columns",
             unfit=found["unfit"],
             expected_s=found["expected_s"],
+            warnings=tuple(
+                one_line(f"{f['where']}: {f['text']}", 200)
+                for f in found["findings"]
+                if f["severity"] == "warning"
+            ),
         )
     except (ValueError, KeyError, TypeError, IndexError):
         return Look(problem=_reason(done))

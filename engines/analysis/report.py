@@ -43,6 +43,7 @@ def experiment_document(experiment: Experiment, params_of: ParamsOf | None) -> d
             "time_column": data.time_column if data else None,
             "group_column": data.group_column if data else None,
             "classes": list(data.classes) if data else [],
+            "notices": list(data.notices) if data else [],
         },
         "objective": experiment.objective,
         "split": experiment.split,
@@ -236,9 +237,22 @@ def verdict(experiment: Experiment) -> str:
         count = len(leader.front.points)
         return (
             f"{leader.model} is proposed with {metric} {score:.4g}{others} in selection{held_out}"
-            f"{compared}: the knee of {count} trial{'' if count == 1 else 's'} that none beats."
+            f"{compared}: the knee of {count} trial{'' if count == 1 else 's'} that none beats"
+            f"{_look_first(experiment)}."
         )
-    return f"{leader.model} {over} with {metric} {score:.4g} in selection{held_out}{compared}."
+    return (
+        f"{leader.model} {over} with {metric} {score:.4g} in selection{held_out}{compared}"
+        f"{_look_first(experiment)}."
+    )
+
+
+def _look_first(experiment: Experiment) -> str:
+    """`; but column 'x' equals the target 'y': look there first`, or nothing."""
+    if not experiment.leaks:
+        return ""
+    first, *others = experiment.leaks
+    more = f" (and {len(others)} more)" if others else ""
+    return f"; but {first}{more}: look there first"
 
 
 def other_scores(experiment: Experiment, study: Study) -> str:

@@ -14,13 +14,13 @@ import numpy as np
 from engines.data import times
 from engines.data.columns import Column, read_column
 from engines.data.datasets import Dataset, assemble, named_roles, open_source
+from engines.data.leaks import LEAK_ADVICE, find_leaks
 from engines.data.reading import Table, counted, quoted
 from engines.data.scoring import TRADING
-from engines.data.tasks import CLASSIFICATION, check_task
+from engines.data.tasks import check_task
 from engines.errors import HyperionError
 from simulator.bars import check_table
 
-LEAK = 0.9999
 _UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 Severity = Literal["error", "warning", "info"]
 
@@ -58,9 +58,12 @@ def check_file(
     time_column: str | None = None,
     task: str | None = None,
     groups: str | None = None,
+    *,
+    forecast: bool = False,
 ) -> Report:
     """Check a bundled data set or a file, for roles as in `load`.
 
+    forecast: whether later values of the target are asked for, so that a row's own one is known.
     Bad data gives findings, never an exception.
     """
     source = str(path)
@@ -88,6 +91,10 @@ def check_file(
             findings.append(Finding("error", "file", str(reason)))
     if dataset is not None:
         findings += _about_dataset(dataset)
+        findings += [
+            Finding("warning", _column(leak.column), f"{leak.what}: {LEAK_ADVICE}")
+            for leak in find_leaks(dataset, known=forecast)
+        ]
     return Report(source, tuple(findings), dataset)
 
 
@@ -174,51 +181,7 @@ def _about_dataset(dataset: Dataset) -> list[Finding]:
     findings.append(Finding("info", "file", f"sha256 of the content: {dataset.sha256}"))
     if dataset.times is not None:
         findings += _about_times(dataset)
-    return findings + _leaks(dataset)
-
-
-def _leaks(dataset: Dataset) -> list[Finding]:
-    """Features that are the target itself, another name for its classes, or a multiple of it."""
-    findings = []
-    for at, feature in enumerate(dataset.features):
-        values = dataset.X[:, at]
-        there = ~np.isnan(values)
-        if there.sum() < 3:
-            continue
-        if dataset.task == CLASSIFICATION:
-            what = _names_classes(values[there], dataset.y[there], len(dataset.classes))
-        elif feature.kind == "category":
-            continue
-        else:
-            what = _copies(values[there], dataset.y[there])
-        if what:
-            text = f"{what} the target {quoted(dataset.target)}: a leak, unless it is meant"
-            findings.append(Finding("warning", _column(feature.name), f"{text}; remove it"))
     return findings
-
-
-def _copies(values: np.ndarray, y: np.ndarray) -> str:
-    share = _correlation(values, y)
-    if abs(share) <= LEAK:
-        return ""
-    same = np.array_equal(values, y)
-    return "equals" if same else f"is almost a copy of (correlation {share:.5f})"
-
-
-def _names_classes(values: np.ndarray, y: np.ndarray, k: int) -> str:
-    """Said of a column with one value for each class and one class for each value."""
-    pairs = len(np.unique(np.column_stack([values, y]), axis=0))
-    one_each = pairs == len(np.unique(values)) == len(np.unique(y)) == k
-    return "tells exactly" if one_each else ""
-
-
-def _correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Pearson's correlation, or 0 where one side is constant or the numbers overflow."""
-    # Scaled first, so that squares of 1e200 don't become infinite.
-    a, b = a / max(np.abs(a).max(), 1e-300), b / max(np.abs(b).max(), 1e-300)
-    a, b = a - a.mean(), b - b.mean()
-    spread = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / spread if spread > 0 else 0.0
 
 
 def _about_times(dataset: Dataset) -> list[Finding]:

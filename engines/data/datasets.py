@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from engines.data.bundled import BUNDLED, read_diabetes
+from engines.data.bundled import BUNDLED, data_sets, read_diabetes
 from engines.data.columns import Column, categories_of, read_column
 from engines.data.memory import Room, free_bytes
 from engines.data.past import Past
@@ -126,7 +126,7 @@ def open_source(
 ) -> tuple[Table, str, str | None]:
     """(raw table, name, absolute path or None if bundled) of what a person typed."""
     room = Room(free_bytes()) if room is None else room
-    entry = BUNDLED.get(source.casefold())
+    entry = data_sets().get(source.casefold())
     if entry is not None and entry.name == "diabetes":
         path, frame = read_diabetes()
         return Table(path, frame, None, ()), entry.name, None
@@ -160,7 +160,7 @@ def named_roles(
     groups: str | None = None,
 ) -> Roles:
     """The roles as asked for, or as the registry has them for a bundled set."""
-    entry = BUNDLED.get(name) if path is None else None
+    entry = data_sets().get(name) if path is None else None
     if entry is None:
         return Roles(target, time_column, task, groups)
     if target in (None, entry.target):
@@ -176,8 +176,9 @@ def _exists(path: Path) -> bool:
 
 
 def _unknown(source: str) -> str:
-    near = difflib.get_close_matches(source.casefold(), BUNDLED, n=2, cutoff=0.6)
-    names = f"did you mean {' or '.join(near)}?" if near else f"bundled are {', '.join(BUNDLED)}"
+    known = data_sets()
+    near = difflib.get_close_matches(source.casefold(), known, n=2, cutoff=0.6)
+    names = f"did you mean {' or '.join(near)}?" if near else f"bundled are {', '.join(known)}"
     cwd = shown(Path.cwd(), 300)
     return f"no data set or file called {quoted(source)} (looked in {cwd}); {names}"
 

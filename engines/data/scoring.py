@@ -31,6 +31,7 @@ __all__ = [
     "find_metrics",
     "finite",
     "interval",
+    "metric_names",
     "selection_interval",
     "selection_score",
 ]
@@ -186,12 +187,20 @@ def default_metric(task: str) -> str:
     }[task]
 
 
+def metric_names(task: str | None = None) -> list[str]:
+    """What may be typed behind --metric for a task, or for any: ours, then other packages'."""
+    from engines.data.scorers import scorers
+
+    own = [m.name for m in METRICS.values() if task is None or task in m.tasks]
+    return own + [s.name for s, _ in scorers().values() if task is None or task in s.tasks]
+
+
 def find_metric(name: str, task: str | None = None) -> Metric:
     """The metric that `name` names (`r2_score` is `r2`), if it fits `task` or no task is given.
 
     Raises BadInput with the metrics that would do.
     """
-    fitting = [m.name for m in METRICS.values() if task is None or task in m.tasks]
+    fitting = metric_names(task)
     metric = METRICS.get(name.lower().removesuffix("_score"))
     if metric is None:
         raise BadInput(f"No metric `{name}`: one of {', '.join(fitting)}.")

@@ -19,7 +19,8 @@ import numpy as np
 
 from engines.analysis.ensemble import predict
 from engines.analysis.report import verdict
-from engines.data.datasets import BUNDLED, load
+from engines.data.bundled import data_sets
+from engines.data.datasets import load
 from engines.data.snapshot import MOST_CONTEXT, Column, Snapshot
 from engines.errors import BadInput, HyperionError
 from engines.export.card import Made, card_document, card_text
@@ -277,7 +278,7 @@ def _schema(context: Context, experiment: Experiment) -> tuple[tuple[Column, ...
             groups=data.group_column,
         )
     if again is None or again.sha256 != data.sha256:
-        where = data.path or f"the bundled set {data.name} ({', '.join(BUNDLED)})"
+        where = data.path or f"the bundled set {data.name} ({', '.join(data_sets())})"
         raise HyperionError(
             f"{experiment.name} was started by an earlier version, which kept no names of columns, "
             f"and {where} is not what it was: run it again under another --name."

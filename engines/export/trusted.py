@@ -53,7 +53,12 @@ _PARTS = (
 def trusted() -> tuple[str, ...]:
     """The names of all types, beside skops' own list, that may be built from a file."""
     builds = {f.build for spec in catalogue.models().values() for f in spec.forms.values()}
-    own = {build.replace(":", ".") for build in builds if build.startswith(OWN)}
+    # Ours, and those that installed packages declare; scikit-learn's are on skops' list.
+    own = {
+        build.replace(":", ".")
+        for build in builds
+        if build.startswith(OWN) or not build.startswith(("engines.", "sklearn."))
+    }
     return (*sorted(own), *_PARTS)
 
 

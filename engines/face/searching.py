@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 
+from engines.data.leaks import LEAK_ADVICE
 from engines.errors import HyperionError
 from engines.face.progress import Display, Show
 from engines.run.context import Context
@@ -40,6 +41,8 @@ def drive(
     is then paused, and no finished trial is lost.
     """
     with contextlib.closing(Reader(location)) as reader:
+        for leak in reader.experiment(experiment_id).leaks:
+            display.say(f"{leak}: {LEAK_ADVICE}")
         try:
             with display.following(reader, experiment_id) as show:
                 return _drive(location, experiment_id, reader, show, n_jobs, deadline, reserve)

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable
 from functools import cache
 
+from engines import plugins
 from engines.errors import BadInput, PackageMissing
 from engines.models.advanced import declare as advanced_declare
 from engines.models.automl import declare as automl_declare
@@ -27,13 +28,27 @@ _DECLARED = (
 
 @cache
 def models() -> dict[str, ModelSpec]:
-    """Every model by its name, in the order of the tree."""
-    return {spec.name: spec for spec in _DECLARED}
+    """Every model by its name, in the order of the tree: ours, then those of other packages."""
+    known = {spec.name: spec for spec in _DECLARED}
+    taken = {_bare(word): word for word in (*known, *FAMILIES, "all")}
+
+    def refuse(spec: ModelSpec) -> str | None:
+        if spec.family not in FAMILIES:
+            return f"model {spec.name}: no family `{spec.family}`, one of {', '.join(FAMILIES)}"
+        if not spec.name.isidentifier() or spec.name != spec.name.lower():
+            return f"model {spec.name}: a name is in snake_case"
+        if _bare(spec.name) in taken:
+            return f"model {spec.name}: the name is taken by {taken[_bare(spec.name)]}"
+        taken[_bare(spec.name)] = spec.name
+        return None
+
+    return known | {s.name: s for s, _ in plugins.plugged(plugins.MODELS, ModelSpec, refuse)}
 
 
 def families() -> dict[str, tuple[ModelSpec, ...]]:
     """The models of each family that has any, in the order of the tree."""
-    grouped = {family: tuple(s for s in _DECLARED if s.family == family) for family in FAMILIES}
+    known = models().values()
+    grouped = {family: tuple(s for s in known if s.family == family) for family in FAMILIES}
     return {family: specs for family, specs in grouped.items() if specs}
 
 

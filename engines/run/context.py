@@ -15,6 +15,7 @@ from engines.models import catalogue
 from engines.models.spec import Form
 from engines.run.artefacts import Artefacts
 from engines.run.metric_file import load_copy
+from engines.run.metric_package import load_installed
 from engines.run.own_metric import load_metric
 from engines.study.database import PATIENCE_S
 from engines.study.location import Location
@@ -57,6 +58,8 @@ class Context:
         """The scorer of the experiment."""
         own = (self.experiment.facts or {}).get("own_metric")
         if own is not None:
+            if "package" in own:
+                return load_installed(own, self.data.task, self.data.classes)
             folder = self.location.data(self.experiment_id)
             load = load_copy if "source" in own else load_metric
             return load(folder, own, self.data.task, self.data.classes)

@@ -42,7 +42,10 @@ if TYPE_CHECKING:
     from engines.data.datasets import Dataset
     from engines.data.splits import Split
     from engines.run.metric_file import MetricFile
+    from engines.run.metric_package import MetricPackage
     from engines.run.own_metric import OwnMetric
+
+    Own = OwnMetric | MetricFile | MetricPackage
 
 DEFAULT_SEED = 42
 DEFAULT_TRIALS = 20
@@ -261,6 +264,7 @@ def _data_plan(
     from engines.data.changes import mark_of
     from engines.data.datasets import load
     from engines.data.facts import check_metric, data_facts
+    from engines.data.leaks import LEAK_ADVICE, find_leaks
     from engines.data.memory import Room
     from engines.data.past import Asked
     from engines.data.splits import split_dataset
@@ -279,7 +283,9 @@ def _data_plan(
             sample_rows=request.sample,
             room=Room(int(free_memory_mib() * 2**20), request.tell),
         )
-    dataset = asked.of(dataset)
+    leaks = [str(leak) for leak in find_leaks(dataset, known=asked.horizon is not None)]
+    warnings = (f"{leak}: {LEAK_ADVICE}" for leak in leaks)
+    dataset = asked.of(replace(dataset, notices=(*dataset.notices, *warnings)))
     own = _own_metric(request)
     if own is not None:
         metrics: tuple[Metric, ...] = (own.metric(dataset.task, dataset.classes),)
@@ -294,6 +300,8 @@ def _data_plan(
     facts = {**data_facts(dataset, split), "folds": len(split.folds)}
     if own is not None:
         facts["own_metric"] = own.described()
+    if leaks:
+        facts["leaks"] = leaks
     specs, left_out = _usable(request, specs, dataset.task, facts)
     past = {} if dataset.past is None else dataset.past.describe(dataset.task)
     mark = None if dataset.path is None else mark_of(dataset.path)
@@ -323,18 +331,16 @@ def _scored_by(metrics: Sequence[Metric]) -> dict[str, Any]:
     }
 
 
-def _own_metric(request: Request) -> OwnMetric | MetricFile | None:
-    """A metric that is no name of ours: from a notebook, or code in a file, which has a colon."""
-    if request.metric is not None and objective.is_objective(request.metric):
-        from engines.run.metric_file import metric_file
+def _own_metric(request: Request) -> Own | None:
+    """A metric that is no name of ours: of a notebook, of a file (with a colon), of a package."""
+    if request.metric is None:
+        return request.own_metric
+    from engines.run.metric_package import named_metric
 
-        return metric_file(request.metric)
-    return request.own_metric
+    return named_metric(request.metric)
 
 
-def _dataset_plan(
-    dataset: Dataset, split: Split, own: OwnMetric | MetricFile | None = None
-) -> DatasetPlan:
+def _dataset_plan(dataset: Dataset, split: Split, own: Own | None = None) -> DatasetPlan:
     return DatasetPlan(
         sha256=dataset.sha256,
         name=_as_text(dataset.name),
@@ -382,9 +388,7 @@ def _kept(**known: Any) -> dict[str, Any]:
     return {name: value for name, value in known.items() if value is not None}
 
 
-def _write_data(
-    folder: Path, dataset: Dataset, split: Split, own: OwnMetric | MetricFile | None
-) -> None:
+def _write_data(folder: Path, dataset: Dataset, split: Split, own: Own | None) -> None:
     from engines.data.snapshot import write_snapshot
 
     write_snapshot(folder, dataset, split)

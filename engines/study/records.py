@@ -168,6 +168,11 @@ class Experiment:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def leaks(self) -> tuple[str, ...]:
+        """Columns that tell the target, a phrase each: `column 'x' equals the target 'y'`."""
+        return tuple(self.facts.get("leaks", ()))
+
+    @property
     def is_orphaned(self) -> bool:
         """Whether it should be running and no runner lives."""
         return self.runner_pid is None and self.state in ("running", "waiting", "pausing")

@@ -13,6 +13,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engines import plugins
+from engines.data.bundled import data_sets
+from engines.data.scorers import scorers
 from engines.data.scoring import CLASSIFICATION, REGRESSION
 from engines.errors import HyperionError
 from engines.models import catalogue
@@ -78,10 +81,8 @@ def _tasks(spec: ModelSpec) -> str:
 
 
 def data_list(arguments: argparse.Namespace, _: Location) -> int:
-    """`data list`: the sets that come with the program."""
-    from engines.data.bundled import BUNDLED
-
-    sets = BUNDLED.values()
+    """`data list`: the sets that come with the program, and those of other packages."""
+    sets = data_sets().values()
     if arguments.json:
         print_json(
             [
@@ -126,6 +127,7 @@ def data_check(arguments: argparse.Namespace, _: Location) -> int:
         arguments.time_column,
         task=asked.table_task,
         groups=arguments.groups,
+        forecast=asked.horizon is not None,
     )
     found, dataset = list(report.findings), report.dataset
     unfit, expected_s = dict[str, str](), dict[str, float]()
@@ -169,14 +171,17 @@ def _models(
     as `run` would.
     """
     from engines.data.facts import check_metric, data_facts
-    from engines.data.scoring import find_metric
+    from engines.data.scoring import FIT_TIME, find_metrics
     from engines.data.splits import split_dataset
+    from engines.run.metric_package import named_metric
 
     if dataset.task == agents.TRADING:
         return agents.unfit_models(dataset, arguments.metric), {}
     split = split_dataset(dataset, arguments.seed)
-    if arguments.metric is not None:
-        check_metric(find_metric(arguments.metric, dataset.task), dataset, split)
+    if arguments.metric is not None and named_metric(arguments.metric) is None:
+        for metric in find_metrics(arguments.metric, dataset.task):
+            if metric is not FIT_TIME:
+                check_metric(metric, dataset, split)
     facts = {**data_facts(dataset, split), "folds": len(split.folds)}
     unfit, expected_s = dict[str, str](), dict[str, float]()
     for name, spec in catalogue.models().items():
@@ -240,7 +245,17 @@ def _installation() -> list[Finding]:
         ("python", sys.version_info[:2] >= (3, 11), platform.python_version()),
         ("models", True, f"{here} of {len(catalogue.models())} can run{optional}"),
         ("parquet", is_installed("pyarrow"), "pyarrow"),
+        *_added(),
     ]
+
+
+def _added() -> list[Finding]:
+    """What other packages add by entry points, and what of it can't be used."""
+    for find in (catalogue.models, scorers, data_sets):
+        find()
+    packages = {package: ", ".join(names) for package, names in plugins.added().items()}
+    told = [("added", True, f"{names} by {package}") for package, names in packages.items()]
+    return [*told, *(("added", False, str(broken)) for broken in plugins.broken())]
 
 
 def _machine() -> list[Finding]:

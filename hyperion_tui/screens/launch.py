@@ -13,8 +13,8 @@ from textual.containers import VerticalScroll
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from engines.data.bundled import BUNDLED
-from engines.data.scoring import METRICS
+from engines.data.bundled import data_sets
+from engines.data.scoring import metric_names
 from engines.errors import HyperionError
 from engines.models import catalogue
 from engines.models.spec import TASKS
@@ -68,6 +68,9 @@ ROOM_AROUND = 11
 """Lines of the dialog that are no field: frame, padding, the line of what is below, the answer."""
 
 
+MOST_WARNINGS = 2
+
+
 @dataclass
 class Draft:
     """What was typed when the dialog was left without a start, to go on with."""
@@ -101,7 +104,7 @@ class LaunchDialog(Dialog[str]):
 
     def on_mount(self) -> None:
         self._entry("selectors").cursor_position = 0
-        self._entry("data").choices = tuple(BUNDLED)
+        self._entry("data").choices = tuple(data_sets())
         self._entry("task").choices = ("", *TASKS)
         self._entry("past_target").choices = ("", "yes")
         self._entry("device").choices = ("", *DEVICES)
@@ -109,7 +112,7 @@ class LaunchDialog(Dialog[str]):
         self._entry("pruner").choices = ("", *PRUNERS)
         self._offer_metrics()
         self._offer_columns(columns_of(self._entry("data").value.strip()))
-        self._say("bundled: " + ", ".join(BUNDLED))
+        self._say("bundled: " + ", ".join(data_sets()))
         self._entry("data" if self._selectors else "selectors").focus()
         self._look()
 
@@ -143,7 +146,7 @@ class LaunchDialog(Dialog[str]):
             self._tell_look(self._draft.look)
         if event.input.id != "data":
             return
-        bundle = BUNDLED.get(event.value.strip())
+        bundle = data_sets().get(event.value.strip())
         if bundle is not None:
             self._fill("target", bundle.target)
             self._fill("time_column", bundle.time_column or "")
@@ -165,7 +168,7 @@ class LaunchDialog(Dialog[str]):
         task = self._entry("task").value.strip()
         if not task and self._draft.look is not None:
             task = self._draft.look.task
-        fit = tuple(m.name for m in METRICS.values() if task not in TASKS or task in m.tasks)
+        fit = metric_names(task if task in TASKS else None)
         self._entry("metric").choices = ("", *fit)
 
     def _fill(self, name: str, value: str) -> None:
@@ -213,7 +216,8 @@ class LaunchDialog(Dialog[str]):
             return
         kept_out, request = self._kept_out(look), self._request()
         long = estimate.told(request, look)
-        self._say(look.about, "" if kept_out else "dim", [*([long] if long else []), *kept_out])
+        told = [*([long] if long else []), *_warned(look), *kept_out]
+        self._say(look.about, "" if kept_out or look.warnings else "dim", told)
 
     def _kept_out(self, look: Look) -> list[str]:
         """Why some of the models named above can't be used on the data."""
@@ -256,6 +260,14 @@ class LaunchDialog(Dialog[str]):
         self._starting = False
         if self.is_attached:
             self._say(f"✗ {error}", "bold red")
+
+
+def _warned(look: Look) -> list[str]:
+    """What would spoil a result: the first few of it, as there is little room."""
+    shown = [f"! {warning}" for warning in look.warnings[:MOST_WARNINGS]]
+    left = len(look.warnings) - len(shown)
+    more = f"! {text.plural(left, 'more warning')}: hyperion-tui data check"
+    return [*shown, *([more] if left else [])]
 
 
 def columns_of(path: str) -> tuple[str, ...]:

@@ -43,12 +43,16 @@ def test_from_a_csv_to_a_table_that_says_how_its_scores_came_to_be(
     about = ("--target", "bikers", "--time-column", "time")
 
     checked = told(world, "data", "check", "leak.csv", *about)
+    leaky = told(world, "run", "ridge", "--data", "leak.csv", *about, "--trials", "1")
     said = told(
         *(world, "run", "ridge", "lightgbm", "--data", "bikes.csv", *about, "--past-target"),
         *("--trials", "1", "--name", "bikes"),
     )
 
     assert "'copy': is almost a copy of (correlation 1.00000) the target" in checked
+    assert "note: column 'copy' is almost a copy of" in leaky
+    assert "; but column 'copy' is almost a copy of" in leaky
+    assert "look" not in said
     assert "in time order, embargo" in said
     assert "rows held out" in said
     for word in ("ridge", "lightgbm", "mean", "last_value", "held-out", "baseline"):

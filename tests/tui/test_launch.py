@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -32,12 +33,13 @@ def found(
     *,
     unfit: dict[str, str] | None = None,
     expected_s: dict[str, float] | None = None,
+    findings: Sequence[dict[str, str]] = (),
     **data: object,
 ) -> Done:
     """What `data check --json` answers."""
     known = {"name": "towns", "rows": 6000, "columns": 5, "task": "regression", "classes": []}
-    document = {"ok": True, "findings": [], "data": {**known, **data}, "unfit": unfit or {}}
-    document["expected_s"] = expected_s or {}
+    document = {"ok": True, "findings": list(findings), "data": {**known, **data}}
+    document |= {"unfit": unfit or {}, "expected_s": expected_s or {}}
     return Done(0, json.dumps(document), "")
 
 
@@ -176,6 +178,24 @@ def test_columns_are_read_whatever_separates_them(tmp_path: Path):
     assert columns_of(str(file)) == ("a", "b", "c")
     assert columns_of(str(tmp_path / "none.csv")) == ()
     assert columns_of(str(tmp_path)) == ()
+
+
+async def test_what_would_spoil_the_result_is_told_before_the_start(
+    store: Store, spawned: Children
+):
+    leaks = [("column 'copy'", "equals the target 'y'"), ("file", "2 exact repeats"), ("x", "y")]
+    spawned.answers["data"] = found(
+        findings=[{"severity": "warning", "where": where, "text": text} for where, text in leaks]
+    )
+
+    async with sitting(store.location, settle=False) as seat:
+        await seat.press("r")
+        await seat.type("my.csv")
+        await seat.press("tab")
+
+        await seat.sees("! column 'copy': equals the target 'y'")
+        assert "! file: 2 exact repeats" in seat.text()
+        assert "! 1 more warning: hyperion-tui data check" in seat.text()
 
 
 async def test_data_are_looked_at_before_the_start_and_useless_models_are_named(

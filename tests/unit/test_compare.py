@@ -216,6 +216,16 @@ def test_without_a_score_the_verdict_says_only_that() -> None:
     assert verdict(replace(with_best(None), studies=())) == "No trial has completed."
 
 
+def test_a_leader_that_may_have_read_the_target_is_told_with_the_column() -> None:
+    leaks = ["column 'copy' equals the target 'y'", "column 'next' tells the rest"]
+    leaky = replace(with_best(Best(1, 1.0, 1.0)), facts={"leaks": leaks})
+
+    assert verdict(leaky).endswith(
+        "; but column 'copy' equals the target 'y' (and 1 more): look there first."
+    )
+    assert "look" not in verdict(replace(with_best(None), facts={"leaks": leaks}))
+
+
 def test_without_baselines_the_leader_leads() -> None:
     custom = with_best(Best(1, 0.8, None), baselines=())
 

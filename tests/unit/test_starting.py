@@ -103,3 +103,21 @@ def test_data_that_can_not_be_kept_is_one_line_and_nothing_is_created(
         start.create(location, start.Request(("ridge",), data="table.csv"))
 
     assert rows(location, "SELECT count(*) FROM hx_experiment") == [(0,)]
+
+
+def test_a_column_that_copies_the_target_is_noted_where_every_screen_finds_it(
+    table: Path, location: Location
+) -> None:
+    table.write_text(
+        "size,half,price\n" + "".join(f"{i},{i * 7 % 5 / 2},{i * 7 % 5}\n" for i in range(40))
+    )
+
+    request = start.Request(("ridge",), data="table.csv", target="price", task="regression")
+    experiment_id = start.create(location, request)
+
+    with asking(location) as reader:
+        experiment = reader.experiment(experiment_id)
+    (leak,) = experiment.leaks
+    assert leak.startswith("column 'half' is almost a copy of")
+    assert experiment.dataset is not None
+    assert f"{leak}: a leak, unless it is meant; remove it" in experiment.dataset.notices

@@ -1,16 +1,19 @@
-"""The data sets that come with Hyperion: what they are called, hold and may be used for.
+"""The data sets that are known by name: what they are called, hold and may be used for.
 
 The CSV files lie beside this module, README.md says where each is from. `diabetes` is not
-copied: it is read from scikit-learn's own files, located without importing scikit-learn.
+copied: it is read from scikit-learn's own files, located without importing scikit-learn. Other
+packages add theirs by entry points.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engines import plugins
 from engines.errors import PackageMissing
 
 if TYPE_CHECKING:
@@ -22,7 +25,10 @@ _DIABETES_COLUMNS = ("age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s
 
 @dataclass(frozen=True)
 class Bundled:
-    """One line of `data list`. `columns` counts all columns, target and time included."""
+    """One line of `data list`. `columns` counts all columns, target and time included.
+
+    file: where the CSV or Parquet file of another package lies; "" for ours.
+    """
 
     name: str
     rows: int
@@ -32,6 +38,7 @@ class Bundled:
     licence: str
     description: str
     task: str = "regression"
+    file: str = ""
 
     @property
     def ordered(self) -> bool:
@@ -40,7 +47,7 @@ class Bundled:
     @property
     def path(self) -> Path:
         """The CSV file (absent for `diabetes`, which scikit-learn holds)."""
-        return Path(__file__).with_name(f"{self.name}.csv")
+        return Path(self.file) if self.file else Path(__file__).with_name(f"{self.name}.csv")
 
 
 _SETS = (
@@ -91,6 +98,25 @@ _SETS = (
     ),
 )
 BUNDLED: dict[str, Bundled] = {entry.name: entry for entry in _SETS}
+
+
+@cache
+def data_sets() -> dict[str, Bundled]:
+    """Every set by its name: ours, then those of other packages."""
+    known = dict(BUNDLED)
+
+    def refuse(found: Bundled) -> str | None:
+        if not found.name or found.name != found.name.casefold():
+            return f"data set {found.name}: a name is in lower case"
+        if found.name in known:
+            return f"data set {found.name}: the name is taken"
+        if not found.file or not found.path.is_file():
+            return f"data set {found.name}: there is no file `{found.file}`"
+        known[found.name] = found
+        return None
+
+    plugins.plugged(plugins.DATASETS, Bundled, refuse)
+    return known
 
 
 def read_diabetes() -> tuple[Path, pd.DataFrame]:
