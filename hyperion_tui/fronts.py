@@ -20,6 +20,14 @@ def values(experiment: Experiment, study: Study) -> list[float | None]:
     return list(study.best.values) if study.best else [None] * len(experiment.metrics)
 
 
+def directed(experiment: Experiment) -> Iterator[str]:
+    """Each metric with the way that is better: `r2 ↑`."""
+    front = experiment.studies[0].front if experiment.studies else None
+    ways = (experiment.maximize,) if front is None else front.maximize
+    for name, up in zip(experiment.metrics, ways, strict=False):
+        yield f"{text.clean(name)} {'↑' if up else '↓'}"
+
+
 def rows(experiment: Experiment) -> list[list[Any]]:
     """Study, trial, scores and whether it is the knee, of every trial on a front."""
     return [

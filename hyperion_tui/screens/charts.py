@@ -9,7 +9,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from engines.run.orders import Target
-from hyperion_tui import actions, clipboard, text
+from hyperion_tui import actions, clipboard, fronts, text
 from hyperion_tui.charting import Charted
 from hyperion_tui.messages import Snapshot
 from hyperion_tui.screens.base import Upper, View
@@ -94,8 +94,8 @@ class ChartsScreen(Upper, ChartingView):
             return
         experiment, study = target
         state, _ = text.state(study.state)
-        arrow = "↑" if experiment.maximize else "↓"
-        about = f" {text.clean(study.name)}  {state}  {text.clean(experiment.metric)} {arrow}"
+        metrics = "  ".join(fronts.directed(experiment))
+        about = f" {text.clean(study.name)}  {state}  {metrics}"
         self.query_one("#about", Static).update(about)
         self.chart(target)
 

@@ -16,7 +16,7 @@ from engines.study.records import BUY_AND_HOLD, Experiment, TrialDetail
 from hyperion_tui import actions, clipboard, orders, text, words
 from hyperion_tui.messages import Snapshot
 from hyperion_tui.screens.base import Upper
-from hyperion_tui.widgets.equity import equity_lines
+from hyperion_tui.widgets.equity import drawdown_lines, equity_lines
 from hyperion_tui.widgets.lines import Piece
 from hyperion_tui.widgets.text_pane import TextPane
 from hyperion_tui.widgets.window_table import Column, ListRows, Row, WindowTable
@@ -110,9 +110,11 @@ class TrialScreen(Upper):
 
     def _tell(self) -> None:
         pane = self.query_one(TextPane)
-        curve = equity_lines(*self._earned, pane.size.width)
+        width = pane.size.width
         facts, reports = self._told
-        pane.show([*facts, *([_BLANK, *curve] if curve else []), *reports])
+        curves = (equity_lines(*self._earned, width), drawdown_lines(*self._earned, width))
+        drawn = [line for curve in curves if curve for line in (_BLANK, *curve)]
+        pane.show([*facts, *drawn, *reports])
 
     def _returns(
         self, experiment: Experiment, detail: TrialDetail

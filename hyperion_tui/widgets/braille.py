@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from hyperion_tui.widgets.lines import Piece
 
@@ -45,16 +45,22 @@ def points(places: Iterable[tuple[int, int]], across: int, height: int) -> Cells
     return cells
 
 
-def joined(rows: Sequence[Sequence[int]], styles: Sequence[str]) -> tuple[Piece, ...]:
-    """One line of all layers: each character has the style of the first layer in it."""
+def joined(
+    rows: Sequence[Sequence[int]], styles: Sequence[str], signs: Mapping[int, Piece] | None = None
+) -> tuple[Piece, ...]:
+    """One line of all layers: each character has the style of the first layer in it.
+
+    signs: what stands in some columns in the place of dots.
+    """
+    over = signs or {}
     pieces: list[Piece] = []
-    for cells in zip(*rows, strict=True):
+    for column, cells in enumerate(zip(*rows, strict=True)):
         bits = 0
         for one in cells:
             bits |= one
-        sign = chr(0x2800 + bits) if bits else " "
         style = next((s for s, one in zip(styles, cells, strict=True) if one), styles[-1])
-        if pieces and (pieces[-1][1] == style or not bits):
+        sign, style = over.get(column, (chr(0x2800 + bits) if bits else " ", style))
+        if pieces and (pieces[-1][1] == style or sign == " "):
             pieces[-1] = (pieces[-1][0] + sign, pieces[-1][1])
         else:
             pieces.append((sign, style))

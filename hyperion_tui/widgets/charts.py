@@ -1,17 +1,19 @@
-"""The pane of charts: a study's history, its parameters' importance, and an agent's equity."""
+"""The pane of charts: how a study went, what its parameters did, what an agent earned."""
 
 from __future__ import annotations
 
 from hyperion_tui import text
 from hyperion_tui.charting import Charted
-from hyperion_tui.widgets.equity import equity_lines
+from hyperion_tui.widgets.equity import drawdown_lines, equity_lines
+from hyperion_tui.widgets.front import front_lines
 from hyperion_tui.widgets.history import history_lines
 from hyperion_tui.widgets.importance import importance_lines
 from hyperion_tui.widgets.lines import Piece
+from hyperion_tui.widgets.parallel import parallel_lines
 from hyperion_tui.widgets.text_pane import TextPane
 
 LOWEST, HIGHEST = 6, 16
-"""Lines of the picture of the history, as the pane has room."""
+"""Lines of a picture, as the pane has room."""
 
 _BLANK: tuple[Piece, ...] = (("", ""),)
 
@@ -40,10 +42,15 @@ class Charts(TextPane):
         if charted is None or not charted.history.trials:
             return [(("Nothing to draw: no trial is complete yet.", "dim"),)]
         picture = min(HIGHEST, max(LOWEST, height // 3))
-        lines = history_lines(charted.history, width, picture)
-        lines += [_BLANK, *importance_lines(charted.importance, charted.trials, width)]
-        curve = equity_lines(charted.earned, charted.held, width)
-        return [*lines, _BLANK, *curve] if curve else lines
+        parts = (
+            history_lines(charted.history, width, picture),
+            front_lines(charted.front, width, picture),
+            importance_lines(charted.importance, charted.trials, width),
+            parallel_lines(charted.parallel, width, picture),
+            equity_lines(charted.earned, charted.held, width),
+            drawdown_lines(charted.earned, charted.held, width),
+        )
+        return [line for part in parts if part for line in (*part, _BLANK)][:-1]
 
     def _draw(self) -> None:
         if self.size.width:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from rich.style import Style
 from rich.text import Text
 from textual.widget import Widget
 
 from engines.study.records import Experiment
-from hyperion_tui import actions, text
+from hyperion_tui import actions, fronts, text
 from hyperion_tui.messages import Snapshot
 
 
@@ -76,7 +74,7 @@ def _first_line(
     if experiment.dataset is not None:
         d = experiment.dataset
         data = f"{text.clean(d.name)}  {text.count(d.rows)} × {d.columns}  {text.clean(d.target)}"
-    metric = "  ".join(_metrics(experiment))
+    metric = "  ".join(fronts.directed(experiment))
     name = text.clean(experiment.name)
     room = width - 2 - len(state) - 2 - len(metric) - 2
     name_cells = min(len(name), max(8, room // 2))
@@ -87,14 +85,6 @@ def _first_line(
         (f"  {text.fit(data, data_cells)}", ""),
         (f" {metric}", "dim"),
     )
-
-
-def _metrics(experiment: Experiment) -> Iterator[str]:
-    """Each metric with the way that is better."""
-    front = experiment.studies[0].front if experiment.studies else None
-    ways = (experiment.maximize,) if front is None else front.maximize
-    for name, up in zip(experiment.metrics, ways, strict=False):
-        yield f"{text.clean(name)} {'↑' if up else '↓'}"
 
 
 def _second_line(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from engines.models import catalogue
 from engines.models.spec import Cost, Form, ModelSpec
 from engines.search.space import Float, Int, Space
 from engines.study.location import Location
+from engines.study.records import BUY_AND_HOLD
 from tests.tui.driving import Seat, sitting
 from tests.tui.stores import EVIDENCE, Store, add_typical
 
@@ -114,3 +117,49 @@ async def test_who_comes_first_is_told_what_to_do(size: tuple[int, int]):
     async with sitting(Location(Path("/nowhere/studies.db")), size) as seat:
         await seat.sees("Nothing has run yet")
         compare(seat, "first", size)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_charts_of_two_metrics_look_as_they_did(store: Store, size: tuple[int, int]):
+    experiment = store.experiment(metric="r2,mae")
+    study = store.study(experiment, "xgboost")
+    store.insert("study_directions", study_id=study, direction="MINIMIZE", objective=1)
+    with store.together():
+        for number in range(30):
+            turn = number * 0.61803 % 1.0
+            scores = (0.3 + 0.6 * turn - 0.004 * (number % 9), 2.0 + 6.0 * turn * turn)
+            params = {"rate": 0.01 * (1 + number % 11), "depth": 1 + number % 8}
+            trial = store.trial(study, number, scores[0], params=params)
+            for place, score in enumerate(scores):
+                given = {"trial_id": trial, "objective": place, "value": score}
+                store.insert("trial_values", **given, value_type="FINITE")
+
+    await _take(store, "front", ["2", "4"], "Pareto front", size)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_charts_of_an_agent_look_as_they_did(store: Store, size: tuple[int, int]):
+    experiment = store.experiment(task="trading", metric="sharpe_ratio", split="{}")
+    study = store.study(experiment, "td3")
+    trial = store.trial(
+        study, 0, 1.2, params={"gamma": 0.99}, metrics="{}", started_at=AT, finished_at=AT
+    )
+    agent = [0.004 + 0.01 * math.sin(bar / 9) for bar in range(200)]
+    hold = [0.001 + 0.02 * math.sin(bar / 23 + 1) for bar in range(200)]
+    for trial_id, returns in ((trial, agent), (BUY_AND_HOLD, hold)):
+        content = array("f", returns).tobytes()
+        given = {"experiment_id": experiment, "trial_id": trial_id, "seeds": 1}
+        store.insert("hx_returns", **given, content=content)
+
+    await _take(store, "agent", ["2", "4"], "Drawdown" if size[1] > 30 else "Equity", size)
+
+
+async def _take(
+    store: Store, scene: str, keys: list[str], shown: str, size: tuple[int, int]
+) -> None:
+    async with sitting(store.location, size) as seat:
+        await seat.press(*keys)
+        await seat.until(lambda: not reading(seat), "the end of reading")
+        await seat.sees(shown)
+        await seat.stands_still()
+        compare(seat, scene, size)
