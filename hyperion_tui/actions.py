@@ -29,6 +29,7 @@ SCOPES: dict[str, str] = {
     "trials": "Trials of a study",
     "trial": "One trial",
     "charts": "Charts",
+    "data": "Data",
 }
 """The scopes in the order of the help screen, with its headings."""
 
@@ -78,6 +79,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("charts", "4", "charts", "history and importance of parameters of a study", "work", 68),
     Action("compare", "c", "compare", "marked studies side by side, or all", "work", 50),
     Action("export", "e", "export", "write trials or a comparison to a CSV file", "work", 60),
+    Action("data", "d", "data", "choose data, and look at them before a start", "work", 45),
     #
     Action("pause", "p", "pause", "finish what runs, then pause; again: interrupt", "orders", 20),
     Action("freeze_trials", "F", "freeze", "stop processes where they are; u goes on", "orders"),
@@ -131,6 +133,11 @@ ACTIONS: tuple[Action, ...] = (
     Action("next(-1)", "N", "previous", "charts of the study before", "charts", 6),
     Action("copy", "y", "copy", "copy the charts as words and numbers", "charts", 7),
     #
+    Action("use", "r", "use", "start an experiment with these data", "data", 5),
+    Action("swap", "c", "change", "the open experiment's models on these data, anew", "data", 6),
+    Action("type_path", "/", "path", "go to a folder, or a file, by its path", "data", 7),
+    Action("up_folder", "backspace", "folder above", "list the folder above", "data"),
+    #
     Action("retry", "R", "retry", "queue a failed trial again as a new one", "trial", 5),
     Action("copy", "y", "copy", "copy the trial to the clipboard of the terminal", "trial", 6),
 )
@@ -171,6 +178,7 @@ TOGETHER: tuple[tuple[str, ...], ...] = (
     ("app", "back", "compared", "list", "table"),
     ("app", "back", "trial", "list", "table"),
     ("app", "back", "charts", "list"),
+    ("app", "back", "data", "list", "table"),
     ("app", "back", "list", "table"),
 )
 """Scopes whose keys hold at the same time."""

@@ -15,6 +15,7 @@ from hyperion_tui import actions, text
 from hyperion_tui.messages import Snapshot
 from hyperion_tui.screens.charts import ChartingView, ChartsScreen
 from hyperion_tui.screens.compare import CompareScreen
+from hyperion_tui.screens.data import DataScreen, Start
 from hyperion_tui.screens.experiments import ExperimentsScreen
 from hyperion_tui.screens.export import ExportDialog, Scope
 from hyperion_tui.screens.launch import Draft, LaunchDialog
@@ -250,6 +251,22 @@ class MainScreen(OrderingView, ChartingView):
             self._draft = Draft()
             self.hyperion.open_by_name(name)
         self._grey_models(self.hyperion.snapshot.current)
+
+    def action_data(self) -> None:
+        """Choose data, and look at them."""
+        self.app.push_screen(DataScreen(self._run_with))
+
+    def _run_with(self, start: Start) -> None:
+        """Ask what to start, with data that were chosen."""
+        if start.selectors:
+            values = start.values
+        else:
+            about_data = ("data", "target", "time_column", "task")
+            kept = {n: v for n, v in self._draft.values.items() if n not in about_data}
+            values = {**kept, **start.values}
+        self._draft = Draft(values)
+        dialog = LaunchDialog(start.selectors or self.models.selectors(), self._draft)
+        self.app.push_screen(dialog, self._started)
 
     def _compared(self) -> list[int]:
         experiment = self.hyperion.snapshot.current
