@@ -16,11 +16,11 @@ from engines.study.records import Experiment
 from hyperion_tui import actions, children, sources, text, words
 from hyperion_tui.children import Checked, Request
 from hyperion_tui.messages import Snapshot
+from hyperion_tui.screens.asking import AskingView
 from hyperion_tui.screens.base import Upper
 from hyperion_tui.screens.launch import columns_of
 from hyperion_tui.sources import BUNDLE, FILE, FOLDER, USED, Folder, Source
 from hyperion_tui.widgets.lines import LineView, Piece
-from hyperion_tui.widgets.status import Prompt, StatusLine
 from hyperion_tui.widgets.text_pane import TextPane
 from hyperion_tui.widgets.window_table import Column, ListRows, Row, WindowTable
 
@@ -80,7 +80,7 @@ class SourcesTable(WindowTable):
         return isinstance(key, tuple) and key[0] == HEADING
 
 
-class DataScreen(Upper):
+class DataScreen(Upper, AskingView):
     """What there is at the left or above, and what was found in it."""
 
     SCOPES = ("back", "data")
@@ -102,7 +102,7 @@ class DataScreen(Upper):
         yield Container(
             SourcesTable(COLUMNS, fixed=1, id="sources"), TextPane(id="findings"), id="data"
         )
-        yield Prompt(id="prompt")
+        yield self.prompt()
 
     @property
     def table(self) -> SourcesTable:
@@ -110,7 +110,6 @@ class DataScreen(Upper):
         return self.query_one(SourcesTable)
 
     def on_mount(self) -> None:
-        self.query_one(Prompt).display = False
         self.table.focus()
         self.show_snapshot(self.hyperion.snapshot)
         self._go(sources.starting_folder())
@@ -278,23 +277,14 @@ class DataScreen(Upper):
 
     def action_type_path(self) -> None:
         """Ask for a path."""
-        prompt = self.query_one(Prompt)
         folder = self._folder.path if self._folder else Path.home()
-        prompt.value = f"{str(folder).rstrip('/')}/"
-        prompt.placeholder = "a folder or a file ... (enter; esc)"
-        prompt.display, self.query_one(StatusLine).display = True, False
-        prompt.focus()
+        value = f"{str(folder).rstrip('/')}/"
+        self.ask(value, "a folder or a file ... (enter; esc)", self._go_to)
 
-    def on_prompt_answered(self, message: Prompt.Answered) -> None:
-        prompt = self.query_one(Prompt)
-        prompt.display, self.query_one(StatusLine).display = False, True
-        self.table.focus()
-        if message.value is None or not message.value.strip():
-            return
-        typed = message.value.strip()
-        self.hyperion.in_thread(
-            lambda: _folder_of(typed), lambda found: self._go(found[0], found[1])
-        )
+    def _go_to(self, typed: str) -> None:
+        typed = typed.strip()
+        if typed:
+            self.hyperion.in_thread(lambda: _folder_of(typed), lambda found: self._go(*found))
 
 
 _BLANK: Line = (("", ""),)
