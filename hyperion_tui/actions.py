@@ -18,6 +18,7 @@ SCOPES: dict[str, str] = {
     "panes": "Main screen",
     "orders": "Orders to studies",
     "work": "Start, compare, export",
+    "labels": "Tags and notes",
     "list": "Moving in a list",
     "tree": "Models",
     "table": "Tables",
@@ -28,7 +29,9 @@ SCOPES: dict[str, str] = {
     "compared": "Comparison",
     "trials": "Trials of a study",
     "trial": "One trial",
+    "ticks": "Choosing columns",
     "charts": "Charts",
+    "data": "Data",
 }
 """The scopes in the order of the help screen, with its headings."""
 
@@ -78,12 +81,16 @@ ACTIONS: tuple[Action, ...] = (
     Action("charts", "4", "charts", "history and importance of parameters of a study", "work", 68),
     Action("compare", "c", "compare", "marked studies side by side, or all", "work", 50),
     Action("export", "e", "export", "write trials or a comparison to a CSV file", "work", 60),
+    Action("data", "d", "data", "choose data, and look at them before a start", "work", 45),
     #
     Action("pause", "p", "pause", "finish what runs, then pause; again: interrupt", "orders", 20),
     Action("freeze_trials", "F", "freeze", "stop processes where they are; u goes on", "orders"),
     Action("resume", "u", "resume", "go on", "orders", 30),
     Action("stop", "x", "stop", "finish what runs, then end for good", "orders", 65),
     Action("cancel", "K", "cancel", "end for good at once", "orders"),
+    #
+    Action("tag", "t", "tag", "put tags on it; `tag:good` finds them", "labels"),
+    Action("note", "a", "note", "write a note on it", "labels"),
     #
     Action("move(-1)", "up,k", "up", "one line up", "list"),
     Action("move(1)", "down,j", "down", "one line down", "list"),
@@ -115,6 +122,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("back", "escape", "back", "back to the screen below", "back", 1),
     #
     Action("compare", "c", "compare", "marked experiments, study by study", "experiments", 50),
+    Action("filter", "/", "filter", "show what matches: state:done tag:good", "experiments", 65),
     Action("delete", "D", "delete", "put experiments into the trash", "experiments", 66),
     Action("undo", "U", "undo", "bring back what was deleted last", "experiments", 67),
     #
@@ -123,13 +131,23 @@ ACTIONS: tuple[Action, ...] = (
     Action("changed", "d", "differences", "parameters that differ, or all", "compared", 62),
     #
     Action("charts", "4", "charts", "history and importance of parameters", "trials", 70),
-    Action("states", "f", "filter", "show trials of one state only", "trials", 71),
+    Action("states", "f", "states", "show trials of one state only", "trials", 71),
+    Action("filter", "/", "filter", "show what matches: state:failed tag:odd", "trials", 73),
+    Action("columns", "v", "columns", "choose which columns are shown", "trials", 74),
+    #
+    Action("tick", "space", "tick", "show a column, or hide it", "ticks"),
+    Action("tick_all", "A", "all", "all columns, or none", "ticks"),
     #
     Action("export", "e", "export", "write the trials to a CSV file", "trials", 72),
     #
     Action("next(1)", "n", "next", "charts of the next study", "charts", 5),
     Action("next(-1)", "N", "previous", "charts of the study before", "charts", 6),
     Action("copy", "y", "copy", "copy the charts as words and numbers", "charts", 7),
+    #
+    Action("use", "r", "use", "start an experiment with these data", "data", 5),
+    Action("swap", "c", "change", "the open experiment's models on these data, anew", "data", 6),
+    Action("type_path", "/", "path", "go to a folder, or a file, by its path", "data", 7),
+    Action("up_folder", "backspace", "folder above", "list the folder above", "data"),
     #
     Action("retry", "R", "retry", "queue a failed trial again as a new one", "trial", 5),
     Action("copy", "y", "copy", "copy the trial to the clipboard of the terminal", "trial", 6),
@@ -164,14 +182,16 @@ def help_sections() -> list[tuple[str, list[Action]]]:
 # -- keys of the person's own -------------------------------------------------------------------
 
 TOGETHER: tuple[tuple[str, ...], ...] = (
-    *(("app", "panes", "work", "orders", "list", part) for part in ("tree", "log")),
-    ("app", "panes", "work", "orders", "list", "table", "marks"),
-    ("app", "back", "orders", "experiments", "list", "table", "marks"),
-    ("app", "back", "orders", "trials", "list", "table"),
+    *(("app", "panes", "work", "orders", "labels", "list", part) for part in ("tree", "log")),
+    ("app", "panes", "work", "orders", "labels", "list", "table", "marks"),
+    ("app", "back", "orders", "labels", "experiments", "list", "table", "marks"),
+    ("app", "back", "orders", "labels", "trials", "list", "table"),
     ("app", "back", "compared", "list", "table"),
-    ("app", "back", "trial", "list", "table"),
+    ("app", "back", "labels", "trial", "list", "table"),
     ("app", "back", "charts", "list"),
+    ("app", "back", "data", "list", "table"),
     ("app", "back", "list", "table"),
+    ("app", "list", "ticks"),
 )
 """Scopes whose keys hold at the same time."""
 

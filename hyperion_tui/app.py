@@ -77,6 +77,7 @@ class HyperionApp(App[None]):
         self._wanted_name: str | None = None
         self.animation_level = "none"
         self.deleted: list[Sequence[Experiment]] = []
+        self.hidden_columns: dict[str, set[str]] = {}
         self._choose_colours()
         if signs.wants_ascii(self.settings.values.get("signs", "auto"), os.environ):
             self._filters.append(signs.Ascii())

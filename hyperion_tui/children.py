@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 from engines.errors import HyperionError, one_line
 from engines.models import catalogue
@@ -107,6 +108,18 @@ class Look:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What `data check` says of data. facts: "name", "rows", "span" and the like; None if refused.
+
+    findings: (severity, where, sentence), in the order found. unfit: as in `Look`.
+    """
+
+    facts: Mapping[str, Any] | None
+    findings: tuple[tuple[str, str, str], ...]
+    unfit: Mapping[str, str] = field(default_factory=dict)
+
+
 def run_child(words: Sequence[str], environment: Mapping[str, str] | None = None) -> Done:
     """Run this interpreter with `words`; no terminal, no input, its output is caught.
 
@@ -170,6 +183,21 @@ def look_at_data(location: Location, request: Request) -> Look:
         )
     except (ValueError, KeyError, TypeError, IndexError):
         return Look(problem=_reason(done))
+
+
+def check_data(location: Location, request: Request) -> Checked:
+    """All that is wrong, odd or worth knowing about the data of a request.
+
+    Raises HyperionError without an answer.
+    """
+    words = ("-m", "hyperion_tui", "data", "check", *request.about_data(), "--json")
+    done = run_child(words, {STORE_VARIABLE: location.option})
+    try:
+        found = json.loads(done.out)
+        findings = tuple((f["severity"], f["where"], f["text"]) for f in found["findings"])
+        return Checked(found["data"] if found["ok"] else None, findings, found["unfit"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise HyperionError(_reason(done)) from error
 
 
 def _reason(done: Done) -> str:

@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import NoReturn, cast
 
 from engines.errors import BadInput, HyperionError, StoreOutdated, StoreUnavailable, one_line
 from engines.study.location import STORE_VARIABLE, Location, has_password, locate
@@ -38,6 +38,8 @@ COMMANDS = {
     "predict": "hyperion_tui.commands.export:predict",
     "check": "hyperion_tui.commands.check:check",
     "capabilities": "hyperion_tui.commands.about:capabilities",
+    "tag": "hyperion_tui.commands.labels:tag",
+    "note": "hyperion_tui.commands.labels:note",
     "delete": "hyperion_tui.commands.house:delete",
     "restore": "hyperion_tui.commands.house:restore",
     "purge": "hyperion_tui.commands.house:purge",
@@ -52,12 +54,26 @@ COMMANDS = {
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse with one-line errors and no abbreviations."""
+    """argparse with one-line errors and no abbreviations.
+
+    signed_words: whether `+x` and `-x` are words of `tags`, and no options.
+    """
+
+    signed_words = False
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         kwargs.setdefault("allow_abbrev", False)
         kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+
+    def parse_known_args(self, args=None, namespace=None):
+        """As argparse does it, but for words with a sign where they are tags."""
+        if not self.signed_words:
+            return super().parse_known_args(args, namespace)
+        signed = [w for w in args if w[:1] in ("+", "-") and w[1:2] != "-" and w not in ("-", "-h")]
+        found, rest = super().parse_known_args([w for w in args if w not in signed], namespace)
+        found.tags += signed
+        return found, rest
 
     def error(self, message: str) -> NoReturn:
         raise BadInput(f"{one_line(message)}; see `{self.prog} --help`.")
@@ -216,6 +232,13 @@ def _add_orders(add: Callable[[str, str, str], argparse.ArgumentParser]) -> None
 
 
 def _add_house(add: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
+    sub = add("tag", "put tags on an experiment, study or trial", "tag diabetes-1 +good -slow")
+    sub.add_argument("name", metavar="NAME", help="EXPERIMENT, EXPERIMENT/MODEL or .../MODEL#3")
+    sub.add_argument("tags", nargs="*", metavar="[+|-]TAG", help="-TAG removes; without: show them")
+    cast("_Parser", sub).signed_words = True
+    sub = add("note", "write a note on an experiment, study or trial", "note diabetes-1 'for Ann'")
+    sub.add_argument("name", metavar="NAME", help="EXPERIMENT, EXPERIMENT/MODEL or .../MODEL#3")
+    sub.add_argument("text", nargs="*", metavar="TEXT", help="'' removes it; without: show it")
     for name, summary in (
         ("delete", "put an experiment into the trash"),
         ("restore", "bring an experiment back from the trash"),

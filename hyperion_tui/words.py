@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from engines.study.records import Ensemble, Evidence, Experiment, Study, TrialDetail
@@ -137,6 +137,8 @@ def trial_lines(detail: TrialDetail, experiment: Experiment) -> Iterator[str]:
         yield f"peak memory: {text.number(detail.peak_memory_mib)} MiB"
     if trial.seed is not None:
         yield f"seed: {trial.seed}"
+    if told := labels(trial.tags, trial.note):
+        yield told
     if detail.requeues:
         yield f"put back: {text.plural(detail.requeues, 'time')}"
 
@@ -147,12 +149,22 @@ def _measure(value: Any) -> str:
     return text.parameter(value)
 
 
+def labels(tags: Sequence[str], note: str) -> str:
+    """`tags good slow; note: for Ann`, or nothing."""
+    parts = [f"tags {' '.join(tags)}"] if tags else []
+    return "; ".join([*parts, *([f"note: {' '.join(note.split())}"] if note else [])])
+
+
 # -- experiments ----------------------------------------------------------------------------------
 
 
 def remarks(experiment: Experiment) -> Iterator[str]:
     """What a table of scores has no column for: caps, ends, the ensemble, what was left out."""
+    if told := labels(experiment.tags, experiment.note):
+        yield f"{experiment.name}: {told}"
     for study in experiment.studies:
+        if told := labels(study.tags, study.note):
+            yield f"{study.model}: {told}"
         if study.rows is not None:
             yield f"{study.model}: trained on {rows_used(study.rows)}"
         if study.state == "failed" and study.counts.failed:
@@ -193,8 +205,10 @@ def left_out(reasons: Mapping[str, str]) -> list[str]:
 
 def about_study(study: Study) -> str:
     """One sentence on where a study stands and how sure its scores are."""
+    written = labels(study.tags, study.note)
+    told = f": {written};" if written else ":"
     if study.message:
-        return f"{study.model}: {study.message}"
+        return f"{study.model}{told} {study.message}"
     rows = f" ({rows_used(study.rows)})" if study.rows else ""
     c = study.counts
     parts = [f"{c.complete} complete", f"{c.pruned} pruned", f"{c.failed} failed"]
@@ -205,7 +219,7 @@ def about_study(study: Study) -> str:
     best = f", best is trial {study.best.number}" if study.best else ""
     if study.front is not None:
         best = f", {fronts.about(study)}"
-    return f"{study.model}{rows}: {certainty(study.evidence) or ', '.join(parts)}{best}"
+    return f"{study.model}{rows}{told} {certainty(study.evidence) or ', '.join(parts)}{best}"
 
 
 def about_ensemble(experiment: Experiment) -> str:

@@ -194,6 +194,8 @@ def _study_row(
         "pruned": study.counts.pruned,
         "goal": study.counts.goal,
         "train_s": study.train_s,
+        "tags": " ".join(study.tags) or None,
+        "note": study.note or None,
         **{f"params_{name}": value for name, value in params.items()},
     }
 
@@ -241,6 +243,8 @@ def trial_rows(
             "error": trial.error,
             "served_from": trial.served_from,
             "retry_of": trial.retry_of,
+            "tags": " ".join(trial.tags) or None,
+            "note": trial.note or None,
         }
         for trial in trials
     ]

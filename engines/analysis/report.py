@@ -63,6 +63,8 @@ def experiment_document(experiment: Experiment, params_of: ParamsOf | None) -> d
         **_luck(experiment),
         "left_out": dict(experiment.left_out),
         "verdict": verdict(experiment),
+        "tags": list(experiment.tags),
+        "note": experiment.note or None,
     }
 
 
@@ -129,6 +131,8 @@ def _study_document(
         "rows": list(study.rows) if study.rows else None,
         "held_out_openings": study.openings,
         "seconds": study.train_s,
+        "tags": list(study.tags),
+        "note": study.note or None,
     }
 
 
@@ -179,6 +183,8 @@ def trial_document(trial: Trial) -> dict[str, Any]:
         "error": trial.error,
         "served_from": trial.served_from,
         "retry_of": trial.retry_of,
+        "tags": list(trial.tags),
+        "note": trial.note or None,
     }
 
 

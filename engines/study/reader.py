@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from engines.errors import BadInput, StoreOutdated, StoreUnavailable
-from engines.study import fronts
+from engines.study import fronts, labels
 from engines.study.decoding import (
     ensemble_of,
     experiment_of,
@@ -166,7 +166,7 @@ class Reader:
             )
         }
         living = self.runners(ids)
-        return [
+        found = [
             experiment_of(
                 row,
                 tuple(studies[row["id"]]),
@@ -178,6 +178,7 @@ class Reader:
             )
             for row in rows
         ]
+        return labels.on_experiments(self._ask, found)
 
     def runners(self, experiment_ids: Iterable[int]) -> dict[int, tuple[int, str | None]]:
         """The runners that live, by experiment: process id, and host if it is another machine."""
@@ -394,6 +395,7 @@ class Reader:
                 page,
             ):
                 found[row["trial_id"]] = trial_of(row, params[row["trial_id"]])
+        found = labels.on_trials(self._ask, found)
         return [found[trial_id] for trial_id in ids if trial_id in found]
 
     def trial(self, study_id: int, number: int) -> TrialDetail:
@@ -416,8 +418,9 @@ class Reader:
             "AND coalesce(error_class, '') = ? AND coalesce(error_message, '') = ?",
             (study_id, row["error_class"] or "", row["error_message"] or ""),
         )
+        trial = trial_of(row, self._params([row["trial_id"]]).get(row["trial_id"], {}))
         return TrialDetail(
-            trial=trial_of(row, self._params([row["trial_id"]]).get(row["trial_id"], {})),
+            trial=labels.on_trials(self._ask, {trial.trial_id: trial})[trial.trial_id],
             traceback=row["error_traceback"],
             metrics=json.loads(row["metrics"]) if row["metrics"] else {},
             reports=tuple((r["step"], r["intermediate_value"]) for r in reports),
@@ -425,6 +428,23 @@ class Reader:
             requeues=row["requeues"],
             same_cause=same[0][0] if row["state"] == "FAIL" else 0,
         )
+
+    def labelled_trials(self, study_id: int) -> dict[int, labels.Labels]:
+        """The tags and notes of the trials of a study that have any, by number."""
+        return labels.of_study(self._ask, study_id)
+
+    def numbered(self, study_id: int, numbers: Sequence[int]) -> list[Trial]:
+        """The trials of some numbers, in their order; those that there are not are left out."""
+        ids: dict[int, int] = {}
+        for start in range(0, len(numbers), 500):
+            page = numbers[start : start + 500]
+            rows = self._ask(
+                "SELECT number, trial_id FROM hx_trial WHERE study_id = ? "
+                f"AND number IN ({_marks(page)}) ORDER BY number",
+                [study_id, *page],
+            )
+            ids |= {row["number"]: row["trial_id"] for row in rows}
+        return self._trials([ids[number] for number in numbers if number in ids])
 
     def returns(self, experiment_id: int, trial_id: int) -> list[array[float]]:
         """What a trial of an agent earned on the validation bars, a seed after the other.

@@ -78,7 +78,7 @@ class Study:
     evidence: of the best trial, once the held-out part was opened for it. rows: (used, there are)
     training rows of a fold, where the model takes no more than it uses; else None. planned:
     whether it was made with a plan, as those of earlier versions were not. front: of several
-    metrics; the best trial is its knee then.
+    metrics; the best trial is its knee then. tags, note: a person's, see `engines.study.labels`.
     """
 
     study_id: int
@@ -98,6 +98,8 @@ class Study:
     rows: tuple[int, int] | None = None
     planned: bool = False
     front: Front | None = None
+    tags: tuple[str, ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,8 @@ class Experiment:
     ensemble: Ensemble | None = None
     left_out: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    note: str = ""
 
     @property
     def leaks(self) -> tuple[str, ...]:
@@ -267,6 +271,8 @@ class Trial:
     error: str | None
     served_from: int | None
     retry_of: int | None
+    tags: tuple[str, ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

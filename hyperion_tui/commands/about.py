@@ -195,14 +195,19 @@ def _models(
 
 
 def _data_document(dataset: Dataset | None) -> dict[str, object] | None:
+    from engines.data.times import span
+
     if dataset is None:
         return None
+    times = dataset.times
     return {
         "name": dataset.name,
+        "sha256": dataset.sha256,
         "rows": dataset.rows,
         "columns": len(dataset.features),
         "target": dataset.target,
         "time_column": dataset.time_column,
+        "span": None if times is None else span(int(times[0]), int(times[-1])),
         "task": dataset.task,
         "classes": list(dataset.classes),
     }

@@ -65,6 +65,7 @@ def list_experiments(arguments: argparse.Namespace, location: Location) -> int:
         )
         return 0
     rows = []
+    tagged = any(experiment.tags for experiment in experiments)
     for experiment in experiments:
         leader = experiment.ranked[0] if experiment.studies else None
         best = leader.best.selection_score if leader and leader.best else None
@@ -78,11 +79,11 @@ def list_experiments(arguments: argparse.Namespace, location: Location) -> int:
                 experiment.metric,
                 text.duration(experiment.eta_s) if experiment.state == "running" else text.ABSENT,
                 text.day(experiment.created_at),
+                *([" ".join(experiment.tags)] if tagged else []),
             ]
         )
-    print_table(
-        ["experiment", "state", "trials", "best", "score", "metric", "eta", "created"], rows
-    )
+    headers = ["experiment", "state", "trials", "best", "score", "metric", "eta", "created"]
+    print_table([*headers, *(["tags"] if tagged else [])], rows)
     return 0
 
 
@@ -340,9 +341,9 @@ COMPARED_COLUMNS = (
     *("rank", "study", "model", "selection_score", "selection_low", "selection_high"),
     *("held_out_score", "held_out_low", "held_out_high", "gap", "p_beats_baseline"),
     *("against", "difference", "difference_low", "difference_high", "p_better"),
-    *("state", "complete", "train_s"),
+    *("state", "complete", "train_s", "tags", "note"),
 )
-TRIAL_COLUMNS = ("number", "state", "value", "duration_s", "error")
+TRIAL_COLUMNS = ("number", "state", "value", "duration_s", "error", "tags", "note")
 
 
 def compare(arguments: argparse.Namespace, location: Location) -> int:
@@ -485,6 +486,11 @@ def print_group(
         headers.pop(rows_at)
         for row in rows:
             row.pop(rows_at)
+    if any(study.tags for _, study in group.rows):
+        headers.append("tags")
+        tags = [" ".join(study.tags) for _, study in group.rows]
+        blank = [""] * (len(rows) - len(tags))
+        rows = [[*row, one] for row, one in zip(rows, [*tags, *blank], strict=True)]
     print_table(headers, rows)
     if pinned is not None:
         print(text.clean(f"better: than {pinned.name}, on the same held-out rows"))

@@ -44,11 +44,12 @@ SCORES = (
     Column("trials", 7, "right"),
     Column("time", 7, "right"),
     Column("rows", 10, most=24),
+    Column("tags", 6, most=20),
 )
-LATE = ("rows", "95 %", "time", "trials", "state")
+LATE = ("tags", "rows", "95 %", "time", "trials", "state")
 """Columns that stand last where not all have room, what can be done without most easily first."""
 
-SOMETIMES = {"95 %", "p", "rows"}
+SOMETIMES = {"95 %", "p", "rows", "tags"}
 """Columns that are left out where no row has anything in them."""
 
 
@@ -266,9 +267,14 @@ def _study_row(place: int, study: Study, group: Group, *, name: str) -> Row:
             (_trials(study), "dim"),
             (text.duration(study.train_s), "dim"),
             (words.rows_used(study.rows), "warn"),
+            (text.clean(" ".join(study.tags)), "accent"),
         ),
         words.about_study(study),
     )
+
+
+_BLANKS: tuple[Piece, ...] = (("", ""),) * 3
+"""Of what is no study: time, rows and tags."""
 
 
 def _other_row(
@@ -278,7 +284,7 @@ def _other_row(
     state_and_trials: tuple[Piece, Piece],
     about: str,
 ) -> Row:
-    return Row(key, (("", ""), name, *scores, *state_and_trials, ("", ""), ("", "")), about)
+    return Row(key, (("", ""), name, *scores, *state_and_trials, *_BLANKS), about)
 
 
 Scores = tuple[float | None, float | None]
@@ -331,6 +337,7 @@ class Side:
 LINES = (
     *("state", "selection score", "selection 95 %", "held-out score", "held-out 95 %", "gap"),
     *("p against baseline", "trials", "failed", "time in trials", "median trial", "rows"),
+    *("tags", "note"),
 )
 
 
@@ -354,6 +361,10 @@ def _sides(compared: Sequence[Compared], *, mark_best: bool) -> Iterator[Side]:
         }
         if any(other.study.rows for other in compared):
             cells["rows"] = (words.rows_used(study.rows), "warn")
+        if any(other.study.tags for other in compared):
+            cells["tags"] = (text.clean(" ".join(study.tags)), "")
+        if any(other.study.note for other in compared):
+            cells["note"] = (text.clean(" ".join(study.note.split())), "")
         yield Side(_heading(c, compared), cells, c.params)
 
 

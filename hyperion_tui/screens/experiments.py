@@ -11,14 +11,26 @@ from textual.widgets import Static
 
 from engines.run.orders import Target
 from engines.study import trash
-from engines.study.records import Experiment
-from hyperion_tui import actions, orders, text
+from engines.study.labels import Subject
+from engines.study.records import Experiment, Study
+from hyperion_tui import actions, orders, text, words
 from hyperion_tui.messages import Snapshot
+from hyperion_tui.query import Query, parse
+from hyperion_tui.screens.asking import AskingView
 from hyperion_tui.screens.base import Upper
 from hyperion_tui.screens.compare import CompareScreen
+from hyperion_tui.screens.labelling import LabellingView
 from hyperion_tui.screens.ordering import OrderingView
 from hyperion_tui.widgets.lines import LineView
-from hyperion_tui.widgets.window_table import Column, ListRows, Row, WindowTable, by_room, fitted
+from hyperion_tui.widgets.window_table import (
+    Column,
+    ListRows,
+    Row,
+    WindowTable,
+    by_room,
+    fitted,
+    without_empty,
+)
 
 COLUMNS = (
     Column("experiment", 16, most=40),
@@ -29,10 +41,13 @@ COLUMNS = (
     Column("model", 12, most=24),
     Column("ETA", 7, "right"),
     Column("created", 16),
+    Column("tags", 8, most=24),
 )
 
-LATE = ("created", "model", "ETA", "models", "done")
+LATE = ("tags", "created", "model", "ETA", "models", "done")
 """Columns that stand last where not all have room, what can be done without most easily first."""
+
+NOTHING = "There is no experiment yet: r on the main screen starts one."
 
 SORTS = ("created", "name", "state")
 
@@ -47,21 +62,23 @@ class ExperimentsTable(WindowTable):
         self.toggle_mark()
 
 
-class ExperimentsScreen(Upper, OrderingView):
+class ExperimentsScreen(Upper, OrderingView, LabellingView, AskingView):
     """Every experiment of the store; enter opens one."""
 
-    SCOPES = ("back", "orders", "experiments", "table")
+    SCOPES = ("back", "orders", "labels", "experiments", "table")
     BINDINGS = actions.bindings("experiments")
 
     def __init__(self) -> None:
         super().__init__()
         self._sort, self._reversed = "created", False
         self._experiments: tuple[Experiment, ...] = ()
+        self._words = ""
 
     def body(self) -> Iterable[Widget]:
         """One table."""
         yield Static("", classes="gap")
         yield ExperimentsTable(COLUMNS, id="experiments")
+        yield self.prompt()
 
     @property
     def table(self) -> ExperimentsTable:
@@ -69,9 +86,7 @@ class ExperimentsScreen(Upper, OrderingView):
         return self.query_one(ExperimentsTable)
 
     def on_mount(self) -> None:
-        self.table.explain_emptiness(
-            ["There is no experiment yet: r on the main screen starts one."]
-        )
+        self.table.explain_emptiness([NOTHING])
         self.table.focus()
         # Not only when it comes to the front: keys of the same burst find the rows there.
         self.show_snapshot(self.hyperion.snapshot)
@@ -79,7 +94,8 @@ class ExperimentsScreen(Upper, OrderingView):
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """List the experiments."""
         self._experiments = snapshot.experiments
-        shown = list(snapshot.experiments)
+        asked = parse(self._words)
+        shown = [e for e in snapshot.experiments if _is_asked_for(e, asked)]
         if self._sort == "name":
             shown.sort(key=lambda e: e.name)
         elif self._sort == "state":
@@ -93,10 +109,13 @@ class ExperimentsScreen(Upper, OrderingView):
             for c in COLUMNS
         ]
         room = self.app.size.width - 2
-        shown_columns, rows = by_room(fitted(columns, rows), rows, room, LATE)
+        shown_columns, rows = without_empty(fitted(columns, rows), rows, {"tags"})
+        shown_columns, rows = by_room(shown_columns, rows, room, LATE)
         table.show(ListRows(rows), shown_columns, follow=table.current_key)
         turned = ", reversed" if self._reversed else ""
-        table.call(f"Experiments  by {self._sort}{turned}")
+        found = f"  /{text.clean(self._words)}" if self._words else ""
+        table.call(f"Experiments  by {self._sort}{turned}{found}")
+        self._tell()
 
     def on_resize(self, _: events.Resize) -> None:
         """Other columns have room now."""
@@ -116,9 +135,14 @@ class ExperimentsScreen(Upper, OrderingView):
             self.hyperion.open_experiment(key)
 
     def on_line_view_moved(self, _: LineView.Moved) -> None:
+        self._tell()
+
+    def _tell(self) -> None:
         experiment = self._current()
         if experiment is not None:
-            self.hint(experiment.failure or f"seed {experiment.seed}, {_data(experiment)}")
+            written = words.labels(experiment.tags, experiment.note)
+            about = experiment.failure or f"seed {experiment.seed}, {_data(experiment)}"
+            self.hint(f"{written}; {about}" if written else about)
 
     def _current(self) -> Experiment | None:
         return self.hyperion.snapshot.experiment(_id(self.table.current_key))
@@ -129,6 +153,21 @@ class ExperimentsScreen(Upper, OrderingView):
         if experiment is None:
             return "", []
         return experiment.name, [(experiment, study) for study in experiment.studies]
+
+    def subjects(self) -> list[Subject]:
+        """The marked experiments, or the one under the cursor."""
+        return [Subject(experiment) for experiment in self._chosen()]
+
+    def action_filter(self) -> None:
+        """Ask what to show."""
+        question = "words, state:done, tag:good, model:xgb* ... (enter; empty shows all)"
+        self.ask(self._words, question, self._filter)
+
+    def _filter(self, typed: str) -> None:
+        self._words = typed.strip()
+        no_match = f"No experiment matches: {actions.key_of('filter')} asks for others."
+        self.table.explain_emptiness([no_match if self._words else NOTHING])
+        self.show_snapshot(self.hyperion.snapshot)
 
     def action_compare(self) -> None:
         """All studies of the marked experiments, or of the one under the cursor."""
@@ -177,6 +216,19 @@ class ExperimentsScreen(Upper, OrderingView):
         return marked or ([current] if current else [])
 
 
+def _is_asked_for(experiment: Experiment, asked: Query) -> bool:
+    """Whether it, or one of its studies, is what is looked for."""
+    held: tuple[Experiment | Study, ...] = (experiment, *experiment.studies)
+    tags = [tag for one in held for tag in one.tags]
+    models = [study.model for study in experiment.studies] or [""]
+
+    def said() -> str:
+        data = experiment.dataset.name if experiment.dataset else ""
+        return " ".join([experiment.name, data, *(one.note for one in held)])
+
+    return any(asked.matches(experiment.state, model, said, tags) for model in models)
+
+
 def _widest(rows: list[Row]) -> int:
     """The width of the states: an experiment without its runner says what to do."""
     return max((len(row.cells[1][0]) for row in rows), default=0)
@@ -210,5 +262,6 @@ def _row(experiment: Experiment, *, is_open: bool) -> Row:
             (text.clean(best.model) if best else text.ABSENT, ""),
             (text.eta(eta), "dim"),
             (text.day(experiment.created_at), "dim"),
+            (text.clean(" ".join(experiment.tags)), "accent"),
         ),
     )

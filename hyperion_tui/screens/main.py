@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from textual import events
 from textual.containers import Horizontal, Vertical
@@ -10,13 +10,17 @@ from textual.widget import Widget
 
 from engines.models import catalogue
 from engines.run.orders import Target
+from engines.study.labels import Subject
 from engines.study.records import Experiment, Study
 from hyperion_tui import actions, text
 from hyperion_tui.messages import Snapshot
+from hyperion_tui.screens.asking import AskingView
 from hyperion_tui.screens.charts import ChartingView, ChartsScreen
 from hyperion_tui.screens.compare import CompareScreen
+from hyperion_tui.screens.data import DataScreen, Start
 from hyperion_tui.screens.experiments import ExperimentsScreen
 from hyperion_tui.screens.export import ExportDialog, Scope
+from hyperion_tui.screens.labelling import LabellingView
 from hyperion_tui.screens.launch import Draft, LaunchDialog
 from hyperion_tui.screens.ordering import OrderingView
 from hyperion_tui.screens.trial import TrialScreen
@@ -27,7 +31,6 @@ from hyperion_tui.widgets.experiment_header import ExperimentHeader
 from hyperion_tui.widgets.lines import LineView
 from hyperion_tui.widgets.model_tree import ModelTree
 from hyperion_tui.widgets.results_table import ResultsTable
-from hyperion_tui.widgets.status import Prompt, StatusLine
 from hyperion_tui.widgets.trial_log import TrialLog
 
 WELCOME = (
@@ -42,17 +45,16 @@ WELCOME = (
 STARTING = ("Nothing has finished yet.",)
 
 
-class MainScreen(OrderingView, ChartingView):
+class MainScreen(OrderingView, LabellingView, ChartingView, AskingView):
     """Tree, results and log of the open experiment, and charts where there is room."""
 
-    SCOPES = ("panes", "work", "orders", "tree")
+    SCOPES = ("panes", "work", "orders", "labels", "tree")
     BINDINGS = actions.bindings("panes", "work")
 
     def __init__(self, store: str) -> None:
         super().__init__()
         self._store = store
         self._draft = Draft()
-        self._asking: ModelTree | TrialLog
 
     # -- parts -------------------------------------------------------------------------------
 
@@ -65,7 +67,7 @@ class MainScreen(OrderingView, ChartingView):
             Charts(id="charts", number="4 "),
             id="panes",
         )
-        yield Prompt(id="prompt")
+        yield self.prompt()
 
     @property
     def models(self) -> ModelTree:
@@ -84,7 +86,6 @@ class MainScreen(OrderingView, ChartingView):
 
     def on_mount(self) -> None:
         self.models.focus()
-        self.query_one(Prompt).display = False
         self.show_snapshot(self.hyperion.snapshot)
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
@@ -95,8 +96,10 @@ class MainScreen(OrderingView, ChartingView):
         self._grey_models(experiment)
         self._explain_emptiness(snapshot)
         self.results.show_experiment(experiment)
+        self.log_pane.tags = {s.study_id: s.tags for s in experiment.studies} if experiment else {}
         self.log_pane.add(snapshot.current_id, snapshot.events)
         self.chart(self._charted())
+        self._tell()
         self.warn(snapshot.problem or "")
 
     def _grey_models(self, experiment: Experiment | None) -> None:
@@ -143,11 +146,15 @@ class MainScreen(OrderingView, ChartingView):
             return
         if message.view is not self.charts:
             self.chart(self._charted())
-        if message.view is self.models:
+        self._tell()
+
+    def _tell(self) -> None:
+        """A line about what is under the cursor."""
+        if self.models.has_focus:
             self.hint(self.models.about_current())
-        elif message.view is self.results:
+        elif self.results.has_focus:
             self.hint(self.results.about_current())
-        elif message.view is self.log_pane:
+        elif self.log_pane.has_focus:
             event = self.log_pane.current
             self.hint("" if event is None or self.log_pane.following else event.text)
 
@@ -203,30 +210,13 @@ class MainScreen(OrderingView, ChartingView):
         self.app.push_screen(WorkersScreen())
 
     def on_trial_log_filter_asked(self) -> None:
-        self._prompt(self.log_pane, self.log_pane.words, "words, state:failed, model:xgb*")
+        self._filter(self.log_pane.words, "words, state:failed, model:xgb*", self.log_pane.filter)
 
     def on_model_tree_filter_asked(self) -> None:
-        self._prompt(self.models, self.models.words, "words, state:running, model:*boost")
+        self._filter(self.models.words, "words, state:running, tag:good", self.models.find)
 
-    def _prompt(self, pane: ModelTree | TrialLog, value: str, question: str) -> None:
-        prompt = self.query_one(Prompt)
-        self._asking = pane
-        prompt.value = value
-        prompt.placeholder = f"{question} ... (enter; empty shows all)"
-        prompt.display, self.query_one(StatusLine).display = True, False
-        prompt.focus()
-
-    def on_prompt_answered(self, message: Prompt.Answered) -> None:
-        prompt = self.query_one(Prompt)
-        prompt.display, self.query_one(StatusLine).display = False, True
-        pane = self._asking
-        pane.focus()
-        if message.value is None:
-            return
-        if isinstance(pane, ModelTree):
-            pane.find(message.value)
-        else:
-            pane.filter(message.value)
+    def _filter(self, value: str, question: str, then: Callable[[str], None]) -> None:
+        self.ask(value, f"{question} ... (enter; empty shows all)", then)
 
     # -- work --------------------------------------------------------------------------------
 
@@ -240,6 +230,18 @@ class MainScreen(OrderingView, ChartingView):
             return study.name, [(experiment, study)]
         return experiment.name, [(experiment, study) for study in experiment.studies]
 
+    def subjects(self) -> list[Subject]:
+        """The marked studies, the one under the cursor, or the experiment."""
+        experiment = self.hyperion.snapshot.current
+        if experiment is None:
+            return []
+        if self.results.has_focus and (marked := self.results.marked_studies()):
+            return [Subject(experiment, study) for study in marked]
+        study = self.results.current_study if self.results.has_focus else None
+        if self.models.has_focus:
+            study = self.models.current_study()
+        return [Subject(experiment, study)]
+
     def action_run(self) -> None:
         """Ask what to start."""
         dialog = LaunchDialog(self.models.selectors(), self._draft)
@@ -250,6 +252,22 @@ class MainScreen(OrderingView, ChartingView):
             self._draft = Draft()
             self.hyperion.open_by_name(name)
         self._grey_models(self.hyperion.snapshot.current)
+
+    def action_data(self) -> None:
+        """Choose data, and look at them."""
+        self.app.push_screen(DataScreen(self._run_with))
+
+    def _run_with(self, start: Start) -> None:
+        """Ask what to start, with data that were chosen."""
+        if start.selectors:
+            values = start.values
+        else:
+            about_data = ("data", "target", "time_column", "task")
+            kept = {n: v for n, v in self._draft.values.items() if n not in about_data}
+            values = {**kept, **start.values}
+        self._draft = Draft(values)
+        dialog = LaunchDialog(start.selectors or self.models.selectors(), self._draft)
+        self.app.push_screen(dialog, self._started)
 
     def _compared(self) -> list[int]:
         experiment = self.hyperion.snapshot.current

@@ -12,10 +12,12 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from engines.errors import HyperionError
+from engines.study.labels import NONE, Labels, Subject
 from engines.study.records import BUY_AND_HOLD, Experiment, TrialDetail
 from hyperion_tui import actions, clipboard, orders, text, words
 from hyperion_tui.messages import Snapshot
 from hyperion_tui.screens.base import Upper
+from hyperion_tui.screens.labelling import LabellingView
 from hyperion_tui.widgets.equity import drawdown_lines, equity_lines
 from hyperion_tui.widgets.lines import Piece
 from hyperion_tui.widgets.text_pane import TextPane
@@ -32,10 +34,10 @@ Line = tuple[Piece, ...]
 _BLANK: Line = (("", ""),)
 
 
-class TrialScreen(Upper):
+class TrialScreen(Upper, LabellingView):
     """Parameters beside those of the best trial, and what happened."""
 
-    SCOPES = ("back", "trial")
+    SCOPES = ("back", "labels", "trial")
     BINDINGS = actions.bindings("trial")
 
     def __init__(self, study_id: int, number: int) -> None:
@@ -44,6 +46,7 @@ class TrialScreen(Upper):
         self._number = number
         self._detail: TrialDetail | None = None
         self._best: int | None = None
+        self._stale = False
         self._told: tuple[list[Line], list[Line]] = ([], [])
         self._earned: tuple[Sequence[float], Sequence[float]] = ((), ())
 
@@ -65,10 +68,14 @@ class TrialScreen(Upper):
             return
         experiment, study = found
         best = study.best.number if study.best else None
-        ended = self._detail is not None and self._detail.trial.state not in ("running", "waiting")
+        ended = (
+            not self._stale
+            and self._detail is not None
+            and self._detail.trial.state not in ("running", "waiting")
+        )
         if ended and best == self._best:
             return
-        self._best = best
+        self._best, self._stale = best, False
         try:
             self._detail = self.hyperion.feed.pages.trial(self._study_id, self._number)
             best_params = (
@@ -143,6 +150,21 @@ class TrialScreen(Upper):
             lambda: orders.retry(location, experiment, study, number), self.hyperion.say
         )
 
+    def subjects(self) -> list[Subject]:
+        """This trial."""
+        found = self.hyperion.snapshot.study(self._study_id)
+        return [] if found is None else [Subject(*found, self._number)]
+
+    def labels_of(self, subject: Subject) -> Labels:
+        """What the trial has now."""
+        trial = self._detail.trial if self._detail else None
+        return NONE if trial is None else Labels(trial.tags, trial.note)
+
+    def labelled(self) -> None:
+        """Read the trial again."""
+        self._stale = True
+        self.show_snapshot(self.hyperion.snapshot)
+
     def action_copy(self) -> None:
         """Copy parameters, error and traceback through the terminal."""
         if self._detail is None:
@@ -179,6 +201,11 @@ def _facts(detail: TrialDetail, experiment: Experiment) -> list[tuple[Piece, ...
         facts.append(("retry of", f"trial {trial.retry_of}"))
     facts += words.training(detail.metrics)
     lines: list[tuple[Piece, ...]] = []
+    if trial.tags:
+        facts.insert(0, ("tags", text.clean(" ".join(trial.tags))))
+    if trial.note:
+        note = text.clean(" ".join(trial.note.split()))
+        lines += [((f"note: {note}", "accent"),), (("", ""),)]
     if trial.error:
         lines += _error(detail)
     if trial.state == "pruned":

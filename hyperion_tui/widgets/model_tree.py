@@ -8,7 +8,7 @@ from textual.message import Message
 
 from engines.models.spec import ModelSpec
 from engines.study.records import Experiment, Study
-from hyperion_tui import actions, text
+from hyperion_tui import actions, text, words
 from hyperion_tui.query import Query, parse
 from hyperion_tui.widgets.lines import LineView, Piece
 
@@ -147,7 +147,8 @@ class ModelTree(LineView):
             return f"{line.name}, not on {self._data}: {self._unfit[line.name]}"
         study = self._studies.get(line.name)
         known = f"  ({_done(study)} trials, {study.state})" if study else ""
-        return f"{line.name}: {line.summary}{known}"
+        written = words.labels(study.tags, study.note) if study else ""
+        return f"{line.name}: {written}{'; ' if written else ''}{line.summary}{known}"
 
     # -- drawing -----------------------------------------------------------------------------
 
@@ -294,8 +295,8 @@ class ModelTree(LineView):
 
     def _is_asked_for(self, spec: ModelSpec) -> bool:
         study = self._studies.get(spec.name)
-        state = study.state if study else ""
-        return self._query.matches(state, spec.name, lambda: f"{spec.name} {spec.summary}")
+        state, tags = (study.state, study.tags) if study else ("", ())
+        return self._query.matches(state, spec.name, lambda: f"{spec.name} {spec.summary}", tags)
 
     def _usable(self, family: str) -> list[ModelSpec]:
         return [s for s in self.families[family] if self.reasons[s.name] is None]

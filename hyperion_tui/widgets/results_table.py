@@ -32,11 +32,12 @@ COLUMNS = (
     Column("time", 7, "right"),
     Column("p", 6, "right"),
     Column("rows", 6, "right"),
+    Column("tags", 6, most=20),
 )
-LATE = ("rows", "p", "time", "95 %", "gap", "done", "state")
+LATE = ("tags", "rows", "p", "time", "95 %", "gap", "done", "state")
 """Columns that stand last where not all have room, what can be done without most easily first."""
 
-SOMETIMES = {"95 %", "p", "rows"}
+SOMETIMES = {"95 %", "p", "rows", "tags"}
 """Columns that are left out where no row has anything in them."""
 
 Scores = tuple[float | None, float | None]
@@ -60,6 +61,7 @@ class Line:
     trial: bool
     evidence: Evidence | None = None
     rows: tuple[int, int] | None = None
+    tags: tuple[str, ...] = ()
 
 
 def lines(experiment: Experiment) -> list[Line]:
@@ -100,6 +102,7 @@ def _study_line(study: Study, maximize: bool) -> Line:
         trial=True,
         evidence=study.evidence,
         rows=study.rows,
+        tags=study.tags,
     )
 
 
@@ -242,5 +245,6 @@ def _row(line: Line, rank: int | None) -> Row:
         (text.duration(line.seconds) if line.trial else "", "dim"),
         (words.probability(line.evidence.p) if line.evidence else "", "dim"),
         (f"{line.rows[0]:,}" if line.rows else "", "warn"),
+        (text.clean(" ".join(line.tags)), "accent"),
     )
     return Row(line.key, cells)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from textual.message import Message
 
@@ -49,6 +49,7 @@ class TrialLog(LineView):
         self.following = True
         self.words = ""
         self._query = Query()
+        self.tags: Mapping[int, tuple[str, ...]] = {}
         self.unseen = 0
         self._experiment_id: int | None = None
         self._last_seq = 0
@@ -108,7 +109,10 @@ class TrialLog(LineView):
     def _matches(self, event: Event) -> bool:
         state = _STATES.get(event.kind, "")
         return self._query.matches(
-            state, event.model or "", lambda: f"{_subject(event)} {event.text}"
+            state,
+            event.model or "",
+            lambda: f"{_subject(event)} {event.text}",
+            self.tags.get(event.study_id or 0, ()),
         )
 
     @property

@@ -26,7 +26,7 @@ async def drive():
         while not app.snapshot.experiments:
             await pilot.pause(0.01)
         for key in ("2", "enter", "enter", "escape", "escape", "c", "escape", "o", "escape",
-                    "question_mark", "escape", "e", "escape", "r", "escape", "p"):
+                    "question_mark", "escape", "d", "escape", "e", "escape", "r", "escape", "p"):
             await pilot.press(key)
             await pilot.pause()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import time
@@ -16,6 +17,8 @@ from engines.models.spec import Cost, Form, ModelSpec
 from engines.search.space import Float, Int, Space
 from engines.study.location import Location
 from engines.study.records import BUY_AND_HOLD
+from hyperion_tui.children import Done
+from tests.tui.conftest import Children
 from tests.tui.driving import Seat, sitting
 from tests.tui.stores import EVIDENCE, Store, add_typical
 
@@ -70,8 +73,37 @@ SCENES: dict[str, list[str]] = {
     "stop": ["x"],
     "help": ["question_mark"],
     "workers": ["w"],
+    "data": ["d", "enter"],
     "charts": ["o", "down", "enter", "2", "4"],
 }
+
+
+CHECKED = {
+    "ok": True,
+    "findings": [
+        {"severity": "info", "where": "file", "text": "1,030 rows and 9 columns, about 0.1 MB"},
+        {"severity": "warning", "where": "column 'ash'", "text": "the same value in every row"},
+    ],
+    "data": {
+        **{"name": "concrete", "sha256": "ab" * 32, "rows": 1030, "columns": 8},
+        **{"target": "strength_mpa", "time_column": None, "span": None},
+        **{"task": "regression", "classes": []},
+    },
+    "unfit": {"lstm": "the rows have no time order (--time-column)"},
+    "expected_s": {},
+}
+"""What `data check` answers on the data screen."""
+
+
+def start_in_a_folder(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be in `~/sets`, with two files and a folder in it."""
+    folder = home / "sets"
+    (folder / "2025").mkdir(parents=True)
+    for name, size in (("prices.csv", 61_000), ("towns.parquet", 4_300_000)):
+        (folder / name).write_bytes(b"0" * size)
+        os.utime(folder / name, (1_795_000_000, 1_795_000_000))
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(folder)
 
 
 def reading(seat: Seat) -> bool:
@@ -91,7 +123,16 @@ def compare(seat: Seat, scene: str, size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("scene", SCENES)
-async def test_a_screen_looks_as_it_did(store: Store, scene: str, size: tuple[int, int]):
+async def test_a_screen_looks_as_it_did(
+    store: Store,
+    spawned: Children,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    scene: str,
+    size: tuple[int, int],
+):
+    start_in_a_folder(tmp_path, monkeypatch)
+    spawned.answers["data"] = Done(0, json.dumps(CHECKED), "")
     earlier, ids = add_typical(store, "earlier", at=AT, trials=12, goal=12, paused=False)
     for study in ids:
         store.end(study, 0.71, 3, EVIDENCE)
