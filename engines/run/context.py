@@ -77,7 +77,13 @@ class Context:
         """What fits models. scikit-learn comes with it: 1 s and 140 MiB, only for real models."""
         from engines.models.fit import Trainer
 
-        return Trainer(self.data, self.metric, (self.experiment.facts or {}).get("device"))
+        return Trainer(self.data, self.metric, self.device)
+
+    @property
+    def device(self) -> str | None:
+        """Where networks train, `cpu` or `cuda`; None: on a GPU where there is one."""
+        found: str | None = (self.experiment.facts or {}).get("device")
+        return found
 
     @cached_property
     def artefacts(self) -> Artefacts:
