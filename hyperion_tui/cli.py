@@ -198,9 +198,8 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         help="what counts as one, in units of the metric")  # fmt: skip
     add("--trial-time", type=_typed(options.duration_s), metavar="T", help="limit of one trial")
     add("--trial-memory", type=_typed(options.memory_mib), metavar="M", help="limit, such as 2G")
-    add(
-        "--device", metavar="NAME", help="where networks train: cpu or cuda (a GPU if there is one)"
-    )
+    add("--device", metavar="NAME",
+        help="where networks train: cpu or cuda; by itself on a GPU if there is one")  # fmt: skip
     add("--warm-start", metavar="STUDY",
         help="try the best parameters of an earlier study, or experiment, early")  # fmt: skip
     add("--space", metavar="FILE.toml", help="narrow what is searched; see `check`")

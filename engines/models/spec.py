@@ -64,7 +64,8 @@ class Form:
     cost: the law of one fit. most_rows: more training rows than this are never used; a sample
     stands for them. needs: what the data must satisfy, see `needs.py`.
     windows: whether it reads windows of rows in time order. resumes: whether its training can be
-    interrupted and taken up again by another process.
+    interrupted and taken up again by another process. gpu: whether it trains on a GPU where there
+    is one.
     averages: whether its rounds are averaged, so that a few of them are a good model already:
     under a time limit its first trial may be cut short.
     joint: whether it learns all steps of a forecast at once; else there is one for each. own:
@@ -87,6 +88,7 @@ class Form:
     needs: tuple[Need, ...] = ()
     windows: bool = False
     resumes: bool = False
+    gpu: bool = False
     averages: bool = False
     joint: bool = False
     own: bool = False

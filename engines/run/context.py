@@ -77,9 +77,9 @@ class Context:
 
     @property
     def device(self) -> str | None:
-        """Where networks are trained, where somebody said so."""
-        named: str | None = (self.experiment.facts or {}).get("device")
-        return named
+        """Where networks train, `cpu` or `cuda`; None: on a GPU where there is one."""
+        found: str | None = (self.experiment.facts or {}).get("device")
+        return found
 
     @cached_property
     def trainer(self) -> Trainer:

@@ -20,7 +20,7 @@ from engines.errors import HyperionError
 from engines.run.context import Context
 from engines.run.process import boot_id, start_ticks
 from engines.run.trial import Interrupted
-from engines.run.worker import Worker
+from engines.run.worker import IDLE_S, Worker
 from engines.study import supervision
 from engines.study.endings import best_of_studies
 from engines.study.location import Location
@@ -148,8 +148,10 @@ def _work(
             _account(connection, context.experiment_id, used, limit, settling_s)
         worked = worker.work_once()
         after_job()
-        if not worked and _is_over(context):
-            return
+        if not worked:
+            if _is_over(context):
+                return
+            time.sleep(IDLE_S)
 
 
 def _seconds_to_search(context: Context, deadline: float, begun: float, after_s: float) -> float:

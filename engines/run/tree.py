@@ -220,6 +220,11 @@ def tagged(mark: str) -> list[int]:
     return found
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether a process was frozen; False for one that can't be asked."""
+    return os.path.exists(f"/proc/{pid}/task") and _stands_still(pid)
+
+
 def _stands_still(pid: int) -> bool:
     with contextlib.suppress(OSError):
         for thread in os.listdir(f"/proc/{pid}/task"):

@@ -23,6 +23,7 @@ from engines.errors import StoreUnavailable
 from engines.models import catalogue
 from engines.run import automl, objective, settle
 from engines.run.context import Context
+from engines.run.gpu import Turn, models_of_gpu, trains_on_gpu
 from engines.run.interrupted import TrialKeeper
 from engines.run.process import asked_to_leave, die_with
 from engines.run.several import place_among_kept
@@ -40,6 +41,7 @@ from engines.study.location import locate
 from engines.study.reader import Reader
 from engines.study.states import FINAL
 from engines.study.storage import TrialTaken
+from engines.study.study_rows import models_of
 
 GOODBYE_S = 5.0
 """For threads and exit handlers of objectives, after the last trial."""
@@ -59,6 +61,19 @@ class Worker:
         self.loaded_families: set[str] = set()
         self._objective: Any = None
         self._agents: Any = None
+        self._turn: Turn | None = None
+
+    @property
+    def turn(self) -> Turn | None:
+        """This worker's turn on the GPU; None where nothing of this experiment trains on one."""
+        if self._turn is None and self._has_networks() and trains_on_gpu(self.context.device):
+            self._turn = Turn()
+        return self._turn
+
+    def _has_networks(self) -> bool:
+        # Asked for every claim: models can be added to an experiment that runs.
+        studies = self.storage.database.read(lambda c: models_of(c, self.context.experiment_id))
+        return not models_of_gpu().isdisjoint(studies)
 
     @property
     def agents(self) -> Any:
@@ -93,18 +108,37 @@ class Worker:
 
     def work_once(self) -> bool:
         """Claim a job and do it; False if there is none now."""
-        context = self.context
-        job = claim(self.storage, context.experiment_id, context.worker_id, self.loaded_families)
+        job = self.claim()
         if job is None:
             return False
-        self.do(job)
+        try:
+            self.do(job)
+        finally:
+            if self.turn is not None:
+                self.turn.leave()
         return True
+
+    def claim(self) -> Job | None:
+        """The next job, or None. Without its turn on the GPU, one of those that need none."""
+        where = self.storage, self.context.experiment_id, self.context.worker_id
+        turn = self.turn
+        if turn is None:
+            return claim(*where, self.loaded_families)
+        on_gpu = models_of_gpu()
+        job = claim(*where, self.loaded_families, () if turn.take() else on_gpu)
+        # In line only while there is nothing else to do: or the GPU would wait for this worker.
+        of_use = turn.waits if job is None else job.model in on_gpu or job.kind == "ensemble"
+        if not of_use:
+            turn.leave()
+        return job
 
     def wait_for_change(self, reader: Reader, seen: int | str) -> None:
         """Sleep until somebody commits; a second at most, for what the clock alone changes."""
         deadline = time.monotonic() + 1.0
         while reader.data_version() == seen and time.monotonic() < deadline:
             time.sleep(IDLE_S)
+            if self.turn is not None and self.turn.waits and self.turn.take():
+                return
 
     def do(self, job: Job) -> None:
         """Do a claimed job to its end. A trial that was given to somebody else is let go."""

@@ -89,19 +89,21 @@ def claim(
     experiment_id: int,
     worker_id: int,
     loaded: Collection[str] = (),
+    without: Collection[str] = (),
 ) -> Job | None:
     """Claim the next job of an experiment for a worker, or None if there is none now.
 
     Without a time limit the study with the smallest share of its goal comes first, queued trials
     before new ones; among equals one whose family this worker has `loaded`. With one, see
     `engines.search.allocation`; when nothing more fits the time left, the studies end here.
+    without: models that this worker can't train now; nor can it make the ensemble then.
     """
 
     def is_done(connection: Connection, taken: _Taken | None) -> bool:
         return taken is not None and _is_taken(connection, taken, worker_id)
 
     taken = storage.database.write(
-        lambda c: _claim(c, experiment_id, worker_id, loaded), is_done=is_done
+        lambda c: _claim(c, experiment_id, worker_id, loaded, without), is_done=is_done
     )
     if taken is None:
         return None
@@ -123,7 +125,11 @@ def _is_taken(connection: Connection, taken: _Taken, worker_id: int) -> bool:
 
 
 def _claim(
-    connection: Connection, experiment_id: int, worker_id: int, loaded: Collection[str]
+    connection: Connection,
+    experiment_id: int,
+    worker_id: int,
+    loaded: Collection[str],
+    without: Collection[str],
 ) -> _Taken | None:
     trial_rows.meet_foreign_trials(connection)
     trial_rows.follow_ends(connection, worker_id)
@@ -133,7 +139,7 @@ def _claim(
         if study.gone:
             _give_up(connection, study)
     # A study that has ended is settled first: its score would wait for all the others.
-    if (job := _take_closing(connection, experiment, studies, worker_id)) is not None:
+    if (job := _take_closing(connection, experiment, studies, worker_id, without)) is not None:
         return _Taken(job)
     views = views_of(connection, experiment, studies, loaded)
     left = seconds_to_search(connection, experiment)
@@ -148,6 +154,8 @@ def _claim(
     for study in (by_id[study_id] for study_id in order):
         if study.running and _is_sequential(study):
             continue  # its search waits for what that trial finds
+        if study.model in without:
+            continue
         if _grid_is_used_up(connection, experiment, study):
             ended |= _end_grid(connection, study)
             continue
@@ -157,7 +165,7 @@ def _claim(
         params = _next_set(views[study.study_id], list(views.values()), study, left)
         found = _take_trial(connection, study, worker_id, params)
         if found is None:
-            return _claim(connection, experiment_id, worker_id, loaded)
+            return _claim(connection, experiment_id, worker_id, loaded, without)
         requeues, trial = found
         job = _trial_job(connection, experiment, study, trial, requeues)
         others = list(views.values())
@@ -165,19 +173,23 @@ def _claim(
         return _Taken(replace(job, seconds_left=most), trial)
     if ended:
         studies = connection.execute(_STUDIES, {"id": experiment_id}).all()
-        if (job := _take_closing(connection, experiment, studies, worker_id)) is not None:
+        if (job := _take_closing(connection, experiment, studies, worker_id, without)) is not None:
             return _Taken(job)
-    if ensembles.take(connection, experiment, studies, worker_id):
+    if not without and ensembles.take(connection, experiment, studies, worker_id):
         left = seconds_left(experiment)
         return _Taken(Job("ensemble", ENSEMBLE, experiment.name, "", None, seconds_left=left))
     return None
 
 
 def _take_closing(
-    connection: Connection, experiment: Row[Any], studies: Sequence[Row[Any]], worker_id: int
+    connection: Connection,
+    experiment: Row[Any],
+    studies: Sequence[Row[Any]],
+    worker_id: int,
+    without: Collection[str],
 ) -> Job | None:
     for study in studies:
-        if _may_close(study):
+        if _may_close(study) and study.model not in without:
             ensembles.forget(connection, experiment)
             _change(connection, study, closing_worker=worker_id)
             return _job("closing", experiment, study)

@@ -157,6 +157,15 @@ def want(connection: Connection, study_id: int) -> str:
     return "run" if found is None else str(found)
 
 
+def models_of(connection: Connection, experiment_id: int) -> list[str]:
+    """The models of an experiment's studies, in their order."""
+    found = connection.execute(
+        sql("SELECT model FROM hx_study WHERE experiment_id = :id ORDER BY position"),
+        {"id": experiment_id},
+    )
+    return [row.model for row in found]
+
+
 def has_baselines(connection: Connection, experiment_id: int) -> bool:
     """Whether the baselines of an experiment have been scored."""
     asked = sql("SELECT 1 FROM hx_baseline WHERE experiment_id = :id LIMIT 1")

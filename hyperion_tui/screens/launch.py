@@ -52,7 +52,7 @@ FIELDS = (
     ("trial_time", "Trial time", "blank: no limit; of one trial, such as 60s"),
     ("trial_memory", "Trial memory", "blank: no limit; of one trial, such as 2G"),
     ("space", "Space", "blank: the models' own; a TOML file that narrows it"),
-    ("device", "Device", "of networks; blank: cpu; ↑ ↓ cuda"),
+    ("device", "Device", "of networks; blank: a GPU if there is one; ↑ ↓ cpu"),
 )
 """Name, label and help of each field behind the models, the most needed first."""
 

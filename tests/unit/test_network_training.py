@@ -134,7 +134,7 @@ def test_the_rate_is_halved_when_progress_has_ended() -> None:
     one = begin(learning_rate=0.05, epochs=400, patience=6)
     run(one)
 
-    assert one.state()["optimiser"]["param_groups"][0]["lr"] < 0.05
+    assert one.state()["optimiser"]["rate"] < 0.05
 
 
 def test_a_loss_that_is_not_finite_is_no_training() -> None:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engines.models.advanced.transformer import EncoderBlock
+from engines.models.networks.dropout import Dropout
 from engines.models.networks.normalise import check_window, restored, standardised
 
 
@@ -67,7 +68,7 @@ class PatchTST(nn.Module):
         patches = (context - patch_len) // stride + 2
         self.embedding = nn.Linear(patch_len, d_model)
         self.positions = nn.Parameter(torch.empty(patches, d_model).uniform_(-0.02, 0.02))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.blocks = nn.Sequential(
             *(EncoderBlock(d_model, n_heads, d_ff, dropout) for _ in range(e_layers))
         )

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from engines.models.networks.dropout import Dropout
 from engines.models.networks.normalise import check_window, restored, standardised
 
 
@@ -100,7 +101,7 @@ class _GatedSkip(nn.Module):
         super().__init__()
         self.gate = nn.Linear(width, 2 * width)
         self.norm = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         return self.norm(a + functional.glu(self.gate(self.dropout(b))))
@@ -144,7 +145,7 @@ class _Selection(nn.Module):
         self.gate_bias = drawn(columns, 2 * width)
         self.gain = nn.Parameter(torch.ones(columns, width))
         self.shift = nn.Parameter(torch.zeros(columns, width))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x: (batch, context, columns) -> (batch, context, width) and the weights, shaped as x."""
@@ -188,7 +189,7 @@ class _Shares(nn.Module):
         self.across = nn.Linear(width, width)
         self.gate = nn.Linear(width, 2 * columns)
         self.skip = nn.Linear(columns, columns)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         hidden = self.dropout(self.across(functional.elu(self.into(x))))
@@ -212,7 +213,7 @@ class _InterpretableAttention(nn.Module):
         self.key = nn.Linear(width, width, bias=False)
         self.value = nn.Linear(width, width // heads, bias=False)
         self.join = nn.Linear(width // heads, width, bias=False)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
         q = self.query(queries).unflatten(2, (self.heads, -1)).transpose(1, 2)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from engines.models.networks.dropout import Dropout
 from engines.models.networks.normalise import check_window, restored, standardised
 
 
@@ -58,7 +59,7 @@ class Transformer(nn.Module):
         self.embedding = nn.Linear(columns, d_model)
         # Not saved: a function of the sizes.
         self.register_buffer("positions", sinusoids(context, d_model), persistent=False)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.blocks = nn.Sequential(
             *(EncoderBlock(d_model, n_heads, d_ff, dropout) for _ in range(layers))
         )
@@ -93,7 +94,7 @@ class EncoderBlock(nn.Module):
         self.norm_inner = nn.LayerNorm(width)
         self.widen = nn.Linear(width, inner)
         self.narrow = nn.Linear(inner, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.dropout(self.join(self._attend(self.norm(x))))

@@ -67,6 +67,7 @@ def network(
             needs=(rows_in_order(),) if windows else (),
             windows=windows,
             resumes=True,
+            gpu=True,
             joint=True,
             own=own,
             prior=prior,

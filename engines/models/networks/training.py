@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from engines.data.scoring import ScoreError
+from engines.models.networks.adamw import AdamW
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(predicted, wanted) -> the mean over a batch."""
@@ -83,12 +84,7 @@ class Training:
         self._aside = aside
         self._halved_at = 0
         self._kept: dict[str, Tensor] = {}
-        self._optimiser = torch.optim.AdamW(
-            network.parameters(),
-            lr=schedule.learning_rate,
-            weight_decay=schedule.weight_decay,
-            fused=True,
-        )
+        self._optimiser = AdamW(network.parameters(), schedule.learning_rate, schedule.weight_decay)
         self._random = torch.Generator().manual_seed(seed)
         # Dropout draws from torch's own generator, which belongs to everybody: it is borrowed.
         self._drawn = torch.Generator().manual_seed(seed).get_state()
@@ -122,8 +118,7 @@ class Training:
             self._keep()
         elif self.epoch - max(self.best_epoch, self._halved_at) >= self._patience_of_rate:
             self._halved_at = self.epoch
-            for group in self._optimiser.param_groups:
-                group["lr"] *= 0.5
+            self._optimiser.rate *= 0.5
 
     def best(self) -> nn.Module:
         """The network with the weights of its best epoch, ready to predict."""
@@ -141,11 +136,11 @@ class Training:
         device = rows.x.device
         order = torch.randperm(len(rows), generator=self._random).to(device)
         total = torch.zeros((), device=device)
-        parameters = list(self.network.parameters())
+        parameters = self._optimiser.parameters
         self.network.train()
         with self._borrowed_generator():
             for index in order.split(size):
-                self._optimiser.zero_grad(set_to_none=True)
+                self._optimiser.forget()
                 loss = self._loss(self.network(rows.x[index]), rows.y[index])
                 loss.backward()
                 nn.utils.clip_grad_norm_(parameters, self.schedule.clip)
@@ -185,7 +180,7 @@ class Training:
             "numbers": {name: getattr(self, name) for name in self._NUMBERS},
             "network": self.network.state_dict(),
             "kept": self._kept,
-            "optimiser": self._optimiser.state_dict(),
+            "optimiser": self._optimiser.state(),
             "random": self._random.get_state(),
             "drawn": self._drawn,
         }
@@ -196,7 +191,7 @@ class Training:
             setattr(self, name, state["numbers"][name])
         self.network.load_state_dict(state["network"])
         self._kept = state["kept"]
-        self._optimiser.load_state_dict(state["optimiser"])
+        self._optimiser.restore(state["optimiser"])
         self._random.set_state(state["random"])
         self._drawn = state["drawn"]
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
+from engines.models.networks.dropout import Dropout
 from engines.models.networks.normalise import check_window, restored, standardised
 
 
@@ -23,7 +24,7 @@ class _Block(nn.Module):
         self.first = nn.Conv1d(inputs, channels, kernel, dilation=dilation)
         self.second = nn.Conv1d(channels, channels, kernel, dilation=dilation)
         self.skip = nn.Conv1d(inputs, channels, 1) if inputs != channels else nn.Identity()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.before = (kernel - 1) * dilation
 
     def forward(self, x: Tensor) -> Tensor:

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from engines.models.networks.dropout import Dropout
+
 _WIDER = 2
 """The hidden layer of a block, in widths; the paper searches 1 to 4."""
 
@@ -25,7 +27,7 @@ class _Block(nn.Module):
         self.widen = nn.Linear(width, _WIDER * width)
         self.narrow = nn.Linear(_WIDER * width, width)
         self.activation = nn.ReLU()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         inner = self.dropout(self.activation(self.widen(self.norm(x))))

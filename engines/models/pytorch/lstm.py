@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from engines.models.networks.dropout import Dropout
 from engines.models.networks.normalise import check_window, restored, standardised
 
 
@@ -48,7 +49,7 @@ class LSTM(nn.Module):
             # torch warns where there is no second layer to put it before.
             dropout=dropout if layers > 1 else 0.0,
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.readout = nn.Linear(hidden, outputs * max(own, 1))
         for layer in range(layers):
             # torch orders the gates input, forget, cell, output.

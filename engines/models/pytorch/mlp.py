@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from engines.models.networks.dropout import Dropout
+
 
 class MLP(nn.Module):
     """`depth` hidden layers of `width` units.
@@ -25,7 +27,7 @@ class MLP(nn.Module):
             raise ValueError("columns, outputs, width and depth must be at least 1")
         layers: list[nn.Module] = []
         for inputs in (columns, *(width,) * (depth - 1)):
-            layers += [nn.Linear(inputs, width), nn.ReLU(), nn.Dropout(dropout)]
+            layers += [nn.Linear(inputs, width), nn.ReLU(), Dropout(dropout)]
         self.hidden = nn.Sequential(*layers)
         self.readout = nn.Linear(width, outputs)
 
