@@ -52,7 +52,7 @@ class Cells:
         """The result of a cell, measured now or kept from before."""
         path = self.kept / f"{name}.json"
         stamp = {"cell": name, "settings": dict(settings), **self._same}
-        document = _read(path)
+        document = _common.read_cell(path)
         if self._fresh or document is None or {k: document.get(k) for k in stamp} != stamp:
             self._say(name)
             with _common.folder_of_its_own(self.stores) as folder:
@@ -74,10 +74,3 @@ class Cells:
     def _say(self, name: str) -> None:
         if sys.stderr.isatty():
             print(f"\r{name:<60}\r", end="", flush=True, file=sys.stderr)
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return None

@@ -11,9 +11,10 @@ import json
 import os
 import platform
 import sqlite3
+import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -111,6 +112,36 @@ def _cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
     return str(value)
+
+
+def print_bars(rows: Iterable[tuple[str, str, str, bool | None]]) -> None:
+    """What was promised and what was measured: (what, bar, measured, whether it holds; None: -)."""
+    words = {True: "yes", False: "NO", None: "-"}
+    print_table(
+        ["what", "bar", "measured", "holds"],
+        [[what, bar, text, words[held]] for what, bar, text, held in rows],
+    )
+
+
+def run_apart(file: str, cell: Mapping[str, Any]) -> Any:
+    """What `file --cell CELL` prints, as JSON: a measurement in a new process, on one thread."""
+    one = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    done = subprocess.run(
+        [sys.executable, file, "--cell", json.dumps(cell)],
+        env={**os.environ, **one},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+def read_cell(path: Path) -> dict[str, Any] | None:
+    """A cell that was kept, or None."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return None
 
 
 def describe_machine() -> str:

@@ -33,8 +33,6 @@ import argparse
 import hashlib
 import importlib
 import json
-import os
-import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -90,23 +88,10 @@ def take(cell: dict[str, Any], fresh: bool, measures: bool) -> dict[str, Any] | 
     load = _common.load_average()
     versions = _common.versions() | {name: metadata.version(name) for name in LIBRARIES}
     stamp = {"versions": versions, "machine": _common.machine(), "source": source}
-    document = {"cell": cell, **stamp, "load": load, "result": run_apart(cell)}
+    document = {"cell": cell, **stamp, "load": load, "result": _common.run_apart(__file__, cell)}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return {**document, "older": False}
-
-
-def run_apart(cell: dict[str, Any]) -> Any:
-    """Measure a cell in a new process, on one thread."""
-    one = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    done = subprocess.run(
-        [sys.executable, __file__, "--cell", json.dumps(cell)],
-        env={**os.environ, **one},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return json.loads(done.stdout)
 
 
 def parse() -> argparse.Namespace:
@@ -148,12 +133,8 @@ def main() -> int:
         if len(taken) < len(cells):
             missing = f"{len(cells) - len(taken)} of {len(cells)}"
             rows.append((f"{part}, cells not measured", "", missing, None))
-    words = {True: "yes", False: "NO", None: "-"}
     print()
-    _common.print_table(
-        ["what", "bar", "measured", "holds"],
-        [[what, bar, text, words[held]] for what, bar, text, held in rows],
-    )
+    _common.print_bars(rows)
     keys = ("cell", "older", "load", "result")
     cells = [{key: one[key] for key in keys} for one in documents]
     _common.save(options.json, "agents", {"table": rows, "cells": cells}, load)

@@ -32,9 +32,7 @@ import hashlib
 import importlib
 import inspect
 import json
-import os
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -295,37 +293,23 @@ def take(cell: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
         "machine": _common.machine(),
         "source": source_hash(cell["part"]),
     }
-    kept = None if options.fresh else _read(path)
+    kept = None if options.fresh else _common.read_cell(path)
     # Training takes minutes, and most changes of the code move no error.
     must_be = {"cell": cell} | ({} if cell["part"] == "etth1" else stamp)
     if kept is not None and all(kept[key] == value for key, value in must_be.items()):
         return kept | {"older": kept["source"] != stamp["source"]}
     print(f"{cell['part']}: {name}", file=sys.stderr)
     load = _common.load_average()
-    document = {"cell": cell, **stamp, "load": load, "result": run_apart(cell), "older": False}
+    document = {
+        "cell": cell,
+        **stamp,
+        "load": load,
+        "result": _common.run_apart(__file__, cell),
+        "older": False,
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return document
-
-
-def run_apart(cell: dict[str, Any]) -> dict[str, Any]:
-    """Measure a cell in a new process, on one thread."""
-    one = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    done = subprocess.run(
-        [sys.executable, __file__, "--cell", json.dumps(cell)],
-        env={**os.environ, **one},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return dict(json.loads(done.stdout))
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return None
 
 
 # -- tables ----------------------------------------------------------------------------------
@@ -437,12 +421,8 @@ def main() -> int:
         taken = [take(cell, options) for cell in cells_of(part, options)]
         documents += taken
         rows += SHOWN[part](taken)
-    words = {True: "yes", False: "NO", None: "-"}
     print()
-    _common.print_table(
-        ["what", "bar", "measured", "holds"],
-        [[what, bar, text, words[held]] for what, bar, text, held in rows],
-    )
+    _common.print_bars(rows)
     keys = ("cell", "older", "load", "result")
     cells = [{key: one[key] for key in keys} for one in documents]
     _common.save(options.json, "networks", {"table": rows, "cells": cells}, load)

@@ -23,8 +23,6 @@ import hashlib
 import itertools
 import json
 import math
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -146,11 +144,11 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
         name = f"{cell['space']}-{cell['trials']}-{cell['way']}-r{cell['round']}.json"
         path = options.cells / name
         stamp = {"cell": cell, **same}
-        document = _read(path)
+        document = _common.read_cell(path)
         if options.fresh or document is None or {k: document.get(k) for k in stamp} != stamp:
             if sys.stderr.isatty():
                 print(f"\r{name:<40}", end="", flush=True, file=sys.stderr)
-            document = {**stamp, "result": _run_apart(cell)}
+            document = {**stamp, "result": _common.run_apart(__file__, cell)}
             path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         else:
             kept += 1
@@ -158,24 +156,6 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
     clear = f"\r{'':<40}\r" if sys.stderr.isatty() else ""
     print(f"{clear}{len(taken)} cells, {kept} of them from before", file=sys.stderr)
     return taken
-
-
-def _run_apart(cell: Mapping[str, Any]) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__)), "--cell", json.dumps(cell)],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return dict(json.loads(done.stdout))
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return None
 
 
 def summarise(taken: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -6,29 +6,18 @@ between two trials. Plain SQL, so that a screen can give orders without loading 
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from engines.clock import optuna_now, utc_now
 from engines.errors import BadInput
 from engines.study import events
 from engines.study.location import Location
-from engines.study.plain import FAULTS, Connection, connect_to_write, explain, writing
+from engines.study.plain import Connection, transaction
 from engines.study.postgres import ServerConnection
 from engines.study.records import Experiment, Study
 from engines.study.states import FINAL
 
 VERBS = {"pause": "paused", "stop": "stopped", "cancel": "cancelled", "run": "resumed"}
-
-
-@contextlib.contextmanager
-def _transaction(location: Location) -> Iterator[Connection]:
-    with contextlib.closing(connect_to_write(location)) as connection:
-        try:
-            with writing(connection):
-                yield connection
-        except FAULTS as error:
-            raise explain(error, location) from error
 
 
 def order(
@@ -55,7 +44,7 @@ def order(
     how = f"to be {VERBS[want]}{' at once' if now else ', frozen' if freeze else ''}"
     stays = want == "pause" and not now
     changed: list[str] = []
-    with _transaction(location) as connection:
+    with transaction(location) as connection:
         for experiment, study in open_pairs:
             # The caller's view may be old: what ended meanwhile, or is to end, keeps its end.
             updated = connection.execute(
@@ -125,7 +114,7 @@ def raise_goals(
     a goal is never lowered.
     """
     changed: list[str] = []
-    with _transaction(location) as connection:
+    with transaction(location) as connection:
         for experiment, study in studies:
             goal = study.counts.goal
             if study.want in ("stop", "cancel") or (goal is not None and goal >= trials):
@@ -152,7 +141,7 @@ def change_experiment(
 
     A larger time limit lets studies that time had ended go on.
     """
-    with _transaction(location) as connection:
+    with transaction(location) as connection:
         connection.execute(
             "UPDATE hx_experiment SET failure = NULL, workers = coalesce(?, workers), "
             "time_limit_s = coalesce(?, time_limit_s) WHERE id = ?",
@@ -177,7 +166,7 @@ def retry(
     numbers: which ones, or all failed ones that were not retried yet. The goal grows by as many.
     Raises BadInput if a number is not a failed trial of the study, or nothing is left to retry.
     """
-    with _transaction(location) as connection:
+    with transaction(location) as connection:
         failed = {
             row["number"]: row["trial_id"]
             for row in connection.execute(
@@ -241,7 +230,7 @@ def _copy_trial(connection: Connection, study_id: int, trial_id: int, number: in
 
 def forgive(location: Location, experiment_id: int) -> None:
     """Forget earlier deaths of runners: somebody has looked and wants another try."""
-    with _transaction(location) as connection:
+    with transaction(location) as connection:
         connection.execute(
             "UPDATE hx_runner SET ended_at = ?, end_reason = 'died' "
             "WHERE experiment_id = ? AND ended_at IS NULL",

@@ -9,17 +9,16 @@ Plain SQL, so that a screen can do this without loading SQLAlchemy.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from engines.errors import BadInput
 from engines.study.location import Location
-from engines.study.plain import FAULTS, Connection, connect_to_write, explain, writing
+from engines.study.plain import Connection, transaction
 from engines.study.records import Experiment, Study, Trial
 
 TAGS, NOTE = "tags", "note"
@@ -117,7 +116,7 @@ def _change(
     changed: Callable[[Subject, str | None], str | list[str]],
 ) -> dict[str, Labels]:
     result: dict[str, Labels] = {}
-    with _transaction(location) as connection:
+    with transaction(location) as connection:
         for subject in subjects:
             table, column, owner = _place(connection, subject)
             own = key if subject.study is not None else OF_EXPERIMENT[key]
@@ -162,16 +161,6 @@ def _stored(connection: Connection, table: str, column: str, owner: int) -> dict
         (owner, *_KEYS),
     ).fetchall()
     return {row[0]: row[1] for row in rows}
-
-
-@contextlib.contextmanager
-def _transaction(location: Location) -> Iterator[Connection]:
-    with contextlib.closing(connect_to_write(location)) as connection:
-        try:
-            with writing(connection):
-                yield connection
-        except FAULTS as error:
-            raise explain(error, location) from error
 
 
 # -- reading --------------------------------------------------------------------------------------

@@ -67,6 +67,17 @@ def writing(
             yield connection
 
 
+@contextlib.contextmanager
+def transaction(location: Location, *, durable: bool = False) -> Iterator[Connection]:
+    """One write transaction on a connection of its own. Raises StoreUnavailable and its kin."""
+    with contextlib.closing(connect_to_write(location)) as connection:
+        try:
+            with writing(connection, durable=durable):
+                yield connection
+        except FAULTS as error:
+            raise explain(error, location) from error
+
+
 def table_names(connection: Connection) -> set[str]:
     """The tables of the store; on a server those that a name without a schema finds."""
     if isinstance(connection, ServerConnection):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from engines.errors import BadInput
 from engines.study import control, events
 from engines.study.location import FOLDERS, Location
 from engines.study.locks import runners, take_runner_lock
-from engines.study.plain import FAULTS, Connection, connect_to_write, explain, writing
+from engines.study.plain import Connection, transaction
 from engines.study.records import Experiment
 from engines.study.states import FINAL
 
@@ -68,7 +68,7 @@ def delete(location: Location, experiments: Sequence[Experiment]) -> list[str]:
                 f"{experiment.name} is {experiment.state}: end it first, "
                 f"`hyperion-tui cancel {experiment.name}`, then delete it."
             )
-    with _transaction(location) as connection:
+    with transaction(location) as connection:
         for experiment in experiments:
             _require_nobody(location, connection, experiment)
             _note(connection, experiment, events.TRASHED, "put into the trash")
@@ -77,7 +77,7 @@ def delete(location: Location, experiments: Sequence[Experiment]) -> list[str]:
 
 def restore(location: Location, experiments: Sequence[Experiment]) -> list[str]:
     """Bring experiments back from the trash, as they were; returns their names."""
-    with _transaction(location) as connection:
+    with transaction(location) as connection:
         for experiment in experiments:
             if _is_in_trash(connection, experiment.experiment_id):
                 _note(connection, experiment, events.RESTORED, "brought back from the trash")
@@ -97,7 +97,7 @@ def purge(location: Location, experiment: Experiment) -> Freed:
         if lock is None:
             raise BadInput(f"{experiment.name} is at work again: it is no longer in the trash.")
     try:
-        with _transaction(location, durable=True) as connection:
+        with transaction(location, durable=True) as connection:
             if not location.is_file:
                 _require_nobody(location, connection, experiment)
             if not _is_in_trash(connection, experiment.experiment_id):
@@ -123,7 +123,7 @@ def remove_orphans(location: Location) -> int:
     found = _folders(location)
     known: set[str] = set()
     if found and location.may_exist:
-        with _transaction(location) as connection:
+        with transaction(location) as connection:
             rows = connection.execute("SELECT id FROM hx_experiment ORDER BY id").fetchall()
         known = {str(row["id"]) for row in rows}
     return sum(remove(folder) for folder in found if folder.name not in known)
@@ -149,16 +149,6 @@ def size(folder: Path) -> int:
         with contextlib.suppress(OSError):
             total += path.lstat().st_size if path.is_file() else 0
     return total
-
-
-@contextlib.contextmanager
-def _transaction(location: Location, *, durable: bool = False) -> Iterator[Connection]:
-    with contextlib.closing(connect_to_write(location)) as connection:
-        try:
-            with writing(connection, durable=durable):
-                yield connection
-        except FAULTS as error:
-            raise explain(error, location) from error
 
 
 def _note(connection: Connection, experiment: Experiment, kind: str, text: str) -> None:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import json
 import multiprocessing
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
 import optuna
-import pytest
 from optuna.trial import TrialState, create_trial
 
 from engines.study.claims import claim
 from engines.study.experiments import create_or_extend
 from engines.study.location import Location
 from engines.study.reader import KNOWN_SCHEMA
+from tests.dashboard import ask_dashboard
 from tests.unit.building import (
     add_worker,
     experiment_plan,
@@ -145,24 +143,9 @@ def test_our_file_is_opened_by_stock_optuna_and_its_dashboard(tmp_path: Path) ->
 
     stock = optuna.storages.RDBStorage(f"sqlite:///{location.path}")
     study = optuna.load_study(study_name="e/shapes", storage=stock)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the dashboard's own, at import
-        dashboard = pytest.importorskip("optuna_dashboard")
-        app = dashboard.wsgi(stock)
-        status: list[str] = []
-        environ = {
-            "REQUEST_METHOD": "GET",
-            "PATH_INFO": "/api/studies",
-            "SERVER_NAME": "localhost",
-            "SERVER_PORT": "80",
-            "wsgi.input": io.BytesIO(),
-            "wsgi.errors": io.StringIO(),
-            "wsgi.url_scheme": "http",
-        }
-        body = b"".join(app(environ, lambda line, headers, info=None: status.append(line)))
+    told = ask_dashboard(stock, "/api/studies")
 
     assert (study.best_trial.number, study.best_value) == (1, 0.7)
-    assert status == ["200 OK"]
-    (shown,) = json.loads(body)["study_summaries"]
+    (shown,) = told["study_summaries"]
     assert shown["study_name"] == "e/shapes"
     stock.engine.dispose()

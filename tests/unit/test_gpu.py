@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -31,37 +30,13 @@ from tests.unit.building import (
     run_job,
     study_plan,
 )
+from tests.unit.speaking import Other
 
-SPEAK = """
-import sys
+BEGIN = """
 from pathlib import Path
 from engines.run.gpu import Turn
 turn = Turn(Path(sys.argv[1]))
-for line in sys.stdin:
-    print(repr(eval(line)), flush=True)
 """
-
-
-class Other:
-    """Another process, and its turn."""
-
-    def __init__(self, folder: Path) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", SPEAK, str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def ask(self, code: str) -> Any:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        print(code, file=self.process.stdin, flush=True)
-        return eval(self.process.stdout.readline())
-
-    def end(self) -> None:
-        self.process.kill()
-        self.process.communicate()
 
 
 @pytest.fixture
@@ -69,7 +44,7 @@ def other(tmp_path: Path) -> Iterator[Callable[[], Other]]:
     started: list[Other] = []
 
     def start() -> Other:
-        started.append(Other(tmp_path))
+        started.append(Other(BEGIN, tmp_path))
         return started[-1]
 
     yield start
@@ -203,7 +178,7 @@ def done(worker: Worker) -> str | None:
 def test_without_the_turn_a_worker_takes_what_needs_no_gpu_and_then_waits_in_line(
     crew: Worker, tmp_path: Path
 ) -> None:
-    first = Other(tmp_path / "run")
+    first = Other(BEGIN, tmp_path / "run")
     try:
         assert first.ask("turn.take()")
         assert done(crew) == "ridge"

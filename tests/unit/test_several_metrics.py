@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +23,7 @@ from engines.study.location import Location
 from engines.study.records import Experiment
 from engines.study.storage import HyperionStorage
 from hyperion_tui import cli, fronts
+from tests.dashboard import ask_dashboard
 from tests.unit.building import (
     add_worker,
     asking,
@@ -78,28 +76,13 @@ def test_optuna_has_every_value_and_its_dashboard_opens_the_study(location: Loca
 
     stock = optuna.storages.RDBStorage(f"sqlite:///{location.path}")
     study = optuna.load_study(study_name="e/shapes", storage=stock)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the dashboard's own, at import
-        dashboard = pytest.importorskip("optuna_dashboard")
-        app = dashboard.wsgi(stock)
-        status: list[str] = []
-        environ = {
-            "REQUEST_METHOD": "GET",
-            "PATH_INFO": f"/api/studies/{study._study_id}",
-            "SERVER_NAME": "localhost",
-            "SERVER_PORT": "80",
-            "wsgi.input": io.BytesIO(),
-            "wsgi.errors": io.StringIO(),
-            "wsgi.url_scheme": "http",
-        }
-        body = b"".join(app(environ, lambda line, headers, info=None: status.append(line)))
+    told = ask_dashboard(stock, f"/api/studies/{study._study_id}")
 
     assert [tuple(trial.values) for trial in study.trials] == list(BENT)
     assert [way.name for way in study.directions] == ["MAXIMIZE", "MINIMIZE"]
     assert study.metric_names == ["r2", "fit_time"]
     assert [trial.number for trial in study.best_trials] == [0, 1, 2]
-    assert status == ["200 OK"]
-    assert json.loads(body)["name"] == "e/shapes"
+    assert told["name"] == "e/shapes"
     stock.engine.dispose()
 
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,39 +12,15 @@ from engines.run import slots
 from engines.run.slots import Cores
 from engines.run.space import Space, free_mib
 from engines.study.locks import is_waiting_for_space, runner_pid, take_runner_lock
+from tests.unit.speaking import Other
 
-SPEAK = """
-import sys
+BEGIN = """
 from pathlib import Path
 from engines.run.slots import Cores
 from engines.run.space import Space
 from engines.study.locks import take_runner_lock
 cores = Cores(Path(sys.argv[1]), int(sys.argv[2]))
-for line in sys.stdin:
-    print(repr(eval(line)), flush=True)
 """
-
-
-class Other:
-    """Another process, with its part of the same cores."""
-
-    def __init__(self, folder: Path, cores: int) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", SPEAK, str(folder), str(cores)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def ask(self, code: str) -> Any:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        print(code, file=self.process.stdin, flush=True)
-        return eval(self.process.stdout.readline())
-
-    def end(self) -> None:
-        self.process.kill()
-        self.process.communicate()
 
 
 @pytest.fixture
@@ -55,7 +28,7 @@ def other(tmp_path: Path) -> Iterator[Callable[[int], Other]]:
     started: list[Other] = []
 
     def start(cores: int) -> Other:
-        started.append(Other(tmp_path, cores))
+        started.append(Other(BEGIN, tmp_path, cores))
         started[-1].ask("None")
         return started[-1]
 
