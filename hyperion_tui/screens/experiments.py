@@ -44,7 +44,7 @@ COLUMNS = (
     Column("tags", 8, most=24),
 )
 
-LATE = ("tags", "created", "model", "ETA", "models", "done")
+LATE = ("created", "tags", "model", "ETA", "models", "done")
 """Columns that stand last where not all have room, what can be done without most easily first."""
 
 NOTHING = "There is no experiment yet: r on the main screen starts one."
