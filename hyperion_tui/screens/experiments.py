@@ -44,7 +44,7 @@ COLUMNS = (
     Column("tags", 8, most=24),
 )
 
-LATE = ("created", "tags", "model", "ETA", "models", "done")
+LATE = ("created", "models", "ETA", "tags", "model", "done")
 """Columns that stand last where not all have room, what can be done without most easily first."""
 
 NOTHING = "There is no experiment yet: r on the main screen starts one."
