@@ -21,7 +21,7 @@ from textual.screen import Screen
 
 from engines.study.location import Location
 from engines.study.records import Experiment
-from hyperion_tui import actions, config, heralds, orders, signs, text, themes
+from hyperion_tui import actions, away, config, heralds, orders, signs, text, themes
 from hyperion_tui.actions import Action
 from hyperion_tui.config import Settings
 from hyperion_tui.feed import Feed
@@ -77,6 +77,7 @@ class HyperionApp(App[None]):
         self._wanted_name: str | None = None
         self.animation_level = "none"
         self.deleted: list[Sequence[Experiment]] = []
+        self.away = ""
         self.hidden_columns: dict[str, set[str]] = {}
         self._choose_colours()
         if signs.wants_ascii(self.settings.values.get("signs", "auto"), os.environ):
@@ -124,6 +125,8 @@ class HyperionApp(App[None]):
 
     def on_unmount(self) -> None:
         self.feed.close()
+        if self._adopted:
+            away.save(self.location, self.snapshot.experiments)
 
     def _obey_signals(self) -> None:
         """Leave in order when told to: the terminal is given back as it was."""
@@ -190,10 +193,19 @@ class HyperionApp(App[None]):
     def _adopt(self) -> None:
         """See to it that what should be running is running."""
         experiments, location = self.snapshot.experiments, self.location
-        self.in_thread(lambda: orders.adopt(location, experiments), self._after_adopting)
 
-    def _after_adopting(self, notice: str | None) -> None:
-        said = [line for line in (self.snapshot.note, notice) if line is not None]
+        def work() -> tuple[str | None, away.Seen | None]:
+            return orders.adopt(location, experiments), away.load(location)
+
+        self.in_thread(work, lambda found: self._after_adopting(*found))
+
+    def _after_adopting(self, notice: str | None, seen: away.Seen | None) -> None:
+        told = away.news(seen, self.snapshot.experiments)
+        if seen is not None and told:
+            # The list of experiments says what, once.
+            self.away = f"since {text.day(seen.at)}: {told}"
+            told = f"{actions.key_of('experiments')} says what happened since you left"
+        said = [line for line in (self.snapshot.note, notice, told) if line]
         if said:
             self.say(text.clean("; ".join(said)))
 
