@@ -26,6 +26,7 @@ SCOPES: dict[str, str] = {
     "log": "Log",
     "back": "Screens above the main one",
     "experiments": "List of experiments",
+    "trash": "Trash",
     "compared": "Comparison",
     "trials": "Trials of a study",
     "trial": "One trial",
@@ -125,6 +126,10 @@ ACTIONS: tuple[Action, ...] = (
     Action("filter", "/", "filter", "show what matches: state:done tag:good", "experiments", 65),
     Action("delete", "D", "delete", "put experiments into the trash", "experiments", 66),
     Action("undo", "U", "undo", "bring back what was deleted last", "experiments", 67),
+    Action("trash", "B", "trash", "what was deleted: restore or purge it", "experiments", 68),
+    #
+    Action("restore", "U", "restore", "bring it back, as it was", "trash", 5),
+    Action("purge", "P", "purge", "remove it for good, after a question", "trash", 6),
     #
     Action("export", "e", "export", "write the comparison to a CSV file", "compared", 60),
     Action("turn", "t", "turn", "scores of all, or studies with parameters", "compared", 61),
@@ -186,6 +191,7 @@ TOGETHER: tuple[tuple[str, ...], ...] = (
     ("app", "panes", "work", "orders", "labels", "list", "table", "marks"),
     ("app", "back", "orders", "labels", "experiments", "list", "table", "marks"),
     ("app", "back", "orders", "labels", "trials", "list", "table"),
+    ("app", "back", "trash", "list", "table", "marks"),
     ("app", "back", "compared", "list", "table"),
     ("app", "back", "labels", "trial", "list", "table"),
     ("app", "back", "charts", "list"),

@@ -21,6 +21,7 @@ from hyperion_tui.screens.base import Upper
 from hyperion_tui.screens.compare import CompareScreen
 from hyperion_tui.screens.labelling import LabellingView
 from hyperion_tui.screens.ordering import OrderingView
+from hyperion_tui.screens.trash import TrashScreen
 from hyperion_tui.widgets.lines import LineView
 from hyperion_tui.widgets.status import TextLine
 from hyperion_tui.widgets.window_table import (
@@ -203,10 +204,15 @@ class ExperimentsScreen(Upper, OrderingView, LabellingView, AskingView):
     def action_undo(self) -> None:
         """Bring back what was deleted last while this app is open."""
         if not self.hyperion.deleted:
-            self.say("nothing was deleted here; `hyperion-tui list --trash` shows what was before")
+            key = actions.key_of("trash")
+            self.say(f"nothing was deleted here; {key} shows what was before")
             return
         experiments, location = self.hyperion.deleted.pop(), self.hyperion.location
         self.hyperion.in_thread(lambda: orders.restore(location, experiments), self.hyperion.say)
+
+    def action_trash(self) -> None:
+        """What was deleted."""
+        self.app.push_screen(TrashScreen())
 
     def _chosen(self) -> list[Experiment]:
         """The marked experiments, or the one under the cursor."""
