@@ -90,8 +90,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("stop", "x", "stop", "finish what runs, then end for good", "orders", 65),
     Action("cancel", "K", "cancel", "end for good at once", "orders"),
     #
-    Action("tag", "t", "tag", "put tags on it; `tag:good` finds them", "labels"),
-    Action("note", "a", "note", "write a note on it", "labels"),
+    Action("tag", "t", "tag", "put tags on it; `tag:good` finds them", "labels", 90),
+    Action("note", "a", "note", "write a note on it", "labels", 91),
     #
     Action("move(-1)", "up,k", "up", "one line up", "list"),
     Action("move(1)", "down,j", "down", "one line down", "list"),

@@ -167,6 +167,8 @@ class HyperionApp(App[None]):
         snapshot = await asyncio.to_thread(self.feed.read)
         if snapshot is not None:
             self.post_message(SnapshotRead(snapshot))
+        elif not self.feed.is_asked:
+            self._opening = None  # what was chosen is what is shown
 
     def on_snapshot_read(self, message: SnapshotRead) -> None:
         self._announce(message.snapshot)

@@ -37,8 +37,8 @@ WELCOME = (
     "Nothing has run yet. To begin:",
     "",
     "space  marks a model, or a whole branch",
-    "r      asks for data and starts; ↓ there has sets",
-    "       to try: abalone, airfoil, bikeshare ...",
+    "d      chooses data: your files, or sets to try",
+    "r      starts what is marked, after some questions",
     "o      other experiments   ?  all keys",
     "q      leaves; what runs goes on",
 )
