@@ -19,6 +19,7 @@ from engines.study.reader import Reader
 from engines.study.records import Experiment
 from engines.study.store import open_storage
 from hyperion_tui.cli import main
+from tests.postgres import copy_store
 from tests.tui.stores import Store, add_typical
 
 
@@ -135,3 +136,27 @@ def test_a_purge_takes_them_along(store: Store, capsys: pytest.CaptureFixture[st
 
     for table in ("study_user_attributes", "trial_user_attributes"):
         assert store.connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+
+
+@pytest.mark.slow
+def test_a_server_keeps_them_too(store: Store, postgres_url: str):
+    location = copy_store(store.location, postgres_url)
+    with contextlib.closing(Reader(location)) as reader:
+        experiment = reader.experiments()[0]
+        ridge = experiment.studies[0]
+        everything = [
+            Subject(experiment),
+            Subject(experiment, ridge),
+            Subject(experiment, ridge, 3),
+        ]
+
+        labels.change_tags(location, everything, add=["a", "b"])
+        labels.change_tags(location, everything, add=["c"], remove=["a"])
+        labels.set_note(location, everything, "fine")
+
+        now = reader.experiments()[0]
+        trial = reader.trial(ridge.study_id, 3).trial
+        for one in (now, now.studies[0], trial, reader.trials(ridge.study_id)[3]):
+            assert (one.tags, one.note) == (("b", "c"), "fine")
+        assert list(reader.labelled_trials(ridge.study_id)) == [3]
+        assert [t.number for t in reader.numbered(ridge.study_id, [7, 3, 99])] == [7, 3]
