@@ -6,7 +6,7 @@ An action is a method `action_<name>` of the screen, widget or app that its scop
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,7 +34,7 @@ SCOPES: dict[str, str] = {
     "charts": "Charts",
     "data": "Data",
 }
-"""The scopes in the order of the help screen, with its headings."""
+"""The scopes in the order of the help screen, with its headings; behind `back` one a screen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +179,12 @@ def hints(scopes: Iterable[str]) -> list[Action]:
     return sorted((a for a in of("app", *scopes) if a.hint), key=lambda a: a.hint)
 
 
-def help_sections() -> list[tuple[str, list[Action]]]:
-    """Headings and actions of the help screen."""
-    return [(title, of(scope)) for scope, title in SCOPES.items() if of(scope)]
+def help_sections(here: Collection[str] = ()) -> list[tuple[str, list[Action]]]:
+    """Headings and actions of the help screen: a screen's own first, then others that hold here."""
+    places = list(SCOPES)
+    own = places[places.index("back") + 1 :]
+    scopes = sorted(SCOPES, key=lambda scope: (scope not in here, scope not in own))
+    return [(SCOPES[scope], of(scope)) for scope in scopes if of(scope)]
 
 
 # -- keys of the person's own -------------------------------------------------------------------

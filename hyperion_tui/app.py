@@ -263,7 +263,7 @@ class HyperionApp(App[None]):
 
     def action_help(self) -> None:
         """The list of keys."""
-        self.push_screen(HelpScreen())
+        self.push_screen(HelpScreen(self._scopes()))
 
     def action_theme(self) -> None:
         """The next colour theme."""
@@ -275,8 +275,11 @@ class HyperionApp(App[None]):
         screen = self.screen
         if not isinstance(screen, View):
             return
-        scopes = {a.scope for node in self._holders() for a in actions.ACTIONS if _can(node, a)}
-        self.push_screen(Palette(scopes), self._run_action)
+        self.push_screen(Palette(self._scopes()), self._run_action)
+
+    def _scopes(self) -> set[str]:
+        """The scopes whose keys hold on this screen."""
+        return {a.scope for node in self._holders() for a in actions.ACTIONS if _can(node, a)}
 
     def _holders(self) -> list[Any]:
         return [node for node in (self.screen.focused, self.screen, self) if node is not None]
