@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -76,7 +76,7 @@ class HyperionApp(App[None]):
         self._adopted = False
         self._wanted_name: str | None = None
         self.animation_level = "none"
-        self.deleted: list[Sequence[Experiment]] = []
+        self.deleted: list[list[Experiment]] = []
         self.away = ""
         self.hidden_columns: dict[str, set[str]] = {}
         self._choose_colours()

@@ -50,7 +50,7 @@ class TrashScreen(Upper):
     def __init__(self) -> None:
         super().__init__()
         self._deleted: list[tuple[Experiment, int]] = []
-        self._seen: Snapshot | None = None
+        self._others: list[int] | None = None
 
     def body(self) -> Iterable[Widget]:
         """One table."""
@@ -68,9 +68,10 @@ class TrashScreen(Upper):
         self.table.call("Trash")
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
-        """Look again: something else may have been deleted, or brought back."""
-        if snapshot is not self._seen:
-            self._seen = snapshot
+        """Look again if something else was deleted, or brought back."""
+        others = [experiment.experiment_id for experiment in snapshot.experiments]
+        if others != self._others:
+            self._others = others
             self._look()
 
     def _look(self) -> None:
@@ -107,7 +108,9 @@ class TrashScreen(Upper):
         """Bring experiments back, as they were."""
         chosen, location = self._chosen(), self.hyperion.location
         if chosen:
-            self.hyperion.in_thread(lambda: orders.restore(location, chosen), self._done)
+            self.hyperion.in_thread(
+                lambda: orders.restore(location, chosen), lambda told: self._done(chosen, told)
+            )
 
     def action_purge(self) -> None:
         """Remove experiments for good, if that is really meant."""
@@ -131,9 +134,15 @@ class TrashScreen(Upper):
     def _purge(self, chosen: Sequence[Experiment]) -> None:
         location = self.hyperion.location
         self.say("removing ...")
-        self.hyperion.in_thread(lambda: orders.purge(location, chosen), self._done)
+        self.hyperion.in_thread(
+            lambda: orders.purge(location, chosen), lambda told: self._done(chosen, told)
+        )
 
-    def _done(self, told: str) -> None:
+    def _done(self, chosen: Sequence[Experiment], told: str) -> None:
+        # What is no longer in the trash can't be brought back by an undo.
+        out = {experiment.experiment_id for experiment in chosen}
+        left = [[e for e in group if e.experiment_id not in out] for group in self.hyperion.deleted]
+        self.hyperion.deleted = [group for group in left if group]
         self.hyperion.say(told)
         self._look()
 

@@ -43,6 +43,8 @@ async def test_somebody_deletes_two_brings_one_back_and_removes_the_other(store:
         assert not folder.exists()
         await seat.press("escape")
         await seat.sees("kept")
+        await seat.press("U")
+        await seat.sees("nothing was deleted here")
 
 
 async def test_who_removes_many_trials_types_the_name(
