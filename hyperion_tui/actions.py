@@ -6,7 +6,7 @@ An action is a method `action_<name>` of the screen, widget or app that its scop
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ SCOPES: dict[str, str] = {
     "log": "Log",
     "back": "Screens above the main one",
     "experiments": "List of experiments",
+    "trash": "Trash",
     "compared": "Comparison",
     "trials": "Trials of a study",
     "trial": "One trial",
@@ -33,7 +34,7 @@ SCOPES: dict[str, str] = {
     "charts": "Charts",
     "data": "Data",
 }
-"""The scopes in the order of the help screen, with its headings."""
+"""The scopes in the order of the help screen, with its headings; behind `back` one a screen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +90,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("stop", "x", "stop", "finish what runs, then end for good", "orders", 65),
     Action("cancel", "K", "cancel", "end for good at once", "orders"),
     #
-    Action("tag", "t", "tag", "put tags on it; `tag:good` finds them", "labels"),
-    Action("note", "a", "note", "write a note on it", "labels"),
+    Action("tag", "t", "tag", "put tags on it; `tag:good` finds them", "labels", 90),
+    Action("note", "a", "note", "write a note on it", "labels", 91),
     #
     Action("move(-1)", "up,k", "up", "one line up", "list"),
     Action("move(1)", "down,j", "down", "one line down", "list"),
@@ -125,6 +126,10 @@ ACTIONS: tuple[Action, ...] = (
     Action("filter", "/", "filter", "show what matches: state:done tag:good", "experiments", 65),
     Action("delete", "D", "delete", "put experiments into the trash", "experiments", 66),
     Action("undo", "U", "undo", "bring back what was deleted last", "experiments", 67),
+    Action("trash", "B", "trash", "what was deleted: restore or purge it", "experiments", 68),
+    #
+    Action("restore", "U", "restore", "bring it back, as it was", "trash", 5),
+    Action("purge", "P", "purge", "remove it for good, after a question", "trash", 6),
     #
     Action("export", "e", "export", "write the comparison to a CSV file", "compared", 60),
     Action("turn", "t", "turn", "scores of all, or studies with parameters", "compared", 61),
@@ -174,9 +179,12 @@ def hints(scopes: Iterable[str]) -> list[Action]:
     return sorted((a for a in of("app", *scopes) if a.hint), key=lambda a: a.hint)
 
 
-def help_sections() -> list[tuple[str, list[Action]]]:
-    """Headings and actions of the help screen."""
-    return [(title, of(scope)) for scope, title in SCOPES.items() if of(scope)]
+def help_sections(here: Collection[str] = ()) -> list[tuple[str, list[Action]]]:
+    """Headings and actions of the help screen: a screen's own first, then others that hold here."""
+    places = list(SCOPES)
+    own = places[places.index("back") + 1 :]
+    scopes = sorted(SCOPES, key=lambda scope: (scope not in here, scope not in own))
+    return [(SCOPES[scope], of(scope)) for scope in scopes if of(scope)]
 
 
 # -- keys of the person's own -------------------------------------------------------------------
@@ -186,6 +194,7 @@ TOGETHER: tuple[tuple[str, ...], ...] = (
     ("app", "panes", "work", "orders", "labels", "list", "table", "marks"),
     ("app", "back", "orders", "labels", "experiments", "list", "table", "marks"),
     ("app", "back", "orders", "labels", "trials", "list", "table"),
+    ("app", "back", "trash", "list", "table", "marks"),
     ("app", "back", "compared", "list", "table"),
     ("app", "back", "labels", "trial", "list", "table"),
     ("app", "back", "charts", "list"),

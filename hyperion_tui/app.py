@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -21,7 +21,7 @@ from textual.screen import Screen
 
 from engines.study.location import Location
 from engines.study.records import Experiment
-from hyperion_tui import actions, config, heralds, orders, signs, text, themes
+from hyperion_tui import actions, away, config, heralds, orders, signs, text, themes
 from hyperion_tui.actions import Action
 from hyperion_tui.config import Settings
 from hyperion_tui.feed import Feed
@@ -76,7 +76,8 @@ class HyperionApp(App[None]):
         self._adopted = False
         self._wanted_name: str | None = None
         self.animation_level = "none"
-        self.deleted: list[Sequence[Experiment]] = []
+        self.deleted: list[list[Experiment]] = []
+        self.away = ""
         self.hidden_columns: dict[str, set[str]] = {}
         self._choose_colours()
         if signs.wants_ascii(self.settings.values.get("signs", "auto"), os.environ):
@@ -124,6 +125,8 @@ class HyperionApp(App[None]):
 
     def on_unmount(self) -> None:
         self.feed.close()
+        if self._adopted:
+            away.save(self.location, self.snapshot.experiments)
 
     def _obey_signals(self) -> None:
         """Leave in order when told to: the terminal is given back as it was."""
@@ -164,6 +167,8 @@ class HyperionApp(App[None]):
         snapshot = await asyncio.to_thread(self.feed.read)
         if snapshot is not None:
             self.post_message(SnapshotRead(snapshot))
+        elif not self.feed.is_asked:
+            self._opening = None  # what was chosen is what is shown
 
     def _is_opening(self) -> bool:
         """Whether an experiment was chosen that is not shown yet; a store in trouble shows none."""
@@ -194,10 +199,19 @@ class HyperionApp(App[None]):
     def _adopt(self) -> None:
         """See to it that what should be running is running."""
         experiments, location = self.snapshot.experiments, self.location
-        self.in_thread(lambda: orders.adopt(location, experiments), self._after_adopting)
 
-    def _after_adopting(self, notice: str | None) -> None:
-        said = [line for line in (self.snapshot.note, notice) if line is not None]
+        def work() -> tuple[str | None, away.Seen | None]:
+            return orders.adopt(location, experiments), away.load(location)
+
+        self.in_thread(work, lambda found: self._after_adopting(*found))
+
+    def _after_adopting(self, notice: str | None, seen: away.Seen | None) -> None:
+        told = away.news(seen, self.snapshot.experiments)
+        if seen is not None and told:
+            # The list of experiments says what, once.
+            self.away = f"since {text.day(seen.at)}: {told}"
+            told = f"{actions.key_of('experiments')} says what happened since you left"
+        said = [line for line in (self.snapshot.note, notice, told) if line]
         if said:
             self.say(text.clean("; ".join(said)))
 
@@ -253,7 +267,7 @@ class HyperionApp(App[None]):
 
     def action_help(self) -> None:
         """The list of keys."""
-        self.push_screen(HelpScreen())
+        self.push_screen(HelpScreen(self._scopes()))
 
     def action_theme(self) -> None:
         """The next colour theme."""
@@ -265,8 +279,11 @@ class HyperionApp(App[None]):
         screen = self.screen
         if not isinstance(screen, View):
             return
-        scopes = {a.scope for node in self._holders() for a in actions.ACTIONS if _can(node, a)}
-        self.push_screen(Palette(scopes), self._run_action)
+        self.push_screen(Palette(self._scopes()), self._run_action)
+
+    def _scopes(self) -> set[str]:
+        """The scopes whose keys hold on this screen."""
+        return {a.scope for node in self._holders() for a in actions.ACTIONS if _can(node, a)}
 
     def _holders(self) -> list[Any]:
         return [node for node in (self.screen.focused, self.screen, self) if node is not None]

@@ -85,6 +85,11 @@ class Feed:
         """Read at the next tick even if nothing was written."""
         self._forced = True
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether somebody wants it to read, and it has not begun."""
+        return self._forced
+
     def due(self) -> bool:
         """Whether `read` should be called now. It must be, if this says yes."""
         if self._busy or time.monotonic() < self._not_before:

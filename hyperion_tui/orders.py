@@ -12,7 +12,7 @@ from engines.study import trash
 from engines.study.location import Location
 from engines.study.records import Experiment, Study
 from engines.study.states import FINAL
-from hyperion_tui import text
+from hyperion_tui import actions, text
 
 _DONE = {"pause": "pausing", "run": "going on", "stop": "stopping", "cancel": "cancelled"}
 
@@ -82,12 +82,23 @@ def delete(location: Location, experiments: Sequence[Experiment]) -> str:
     """Put experiments into the trash."""
     names = trash.delete(location, experiments)
     what = names[0] if len(names) == 1 else text.plural(len(names), "experiment")
-    return f"in the trash: {what}; U brings it back, `hyperion-tui purge` removes it for good"
+    undo, bin_ = actions.key_of("undo"), actions.key_of("trash")
+    return f"in the trash: {what}; {undo} brings it back, {bin_} shows all"
 
 
 def restore(location: Location, experiments: Sequence[Experiment]) -> str:
     """Bring experiments back from the trash."""
     return f"brought back: {', '.join(trash.restore(location, experiments))}"
+
+
+def purge(location: Location, experiments: Sequence[Experiment]) -> str:
+    """Remove experiments of the trash for good; those before one that can't be are gone."""
+    freed = [trash.purge(location, experiment) for experiment in experiments]
+    what = experiments[0].name if len(freed) == 1 else text.plural(len(freed), "experiment")
+    files = text.size(sum(one.files for one in freed))
+    inside = sum(one.store or 0 for one in freed)
+    room = f", {text.size(inside)} of room in the store" if inside else ""
+    return f"gone: {what}; {files} of files{room}"
 
 
 def open_targets(experiments: Iterable[Experiment]) -> list[Target]:

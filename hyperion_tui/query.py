@@ -29,13 +29,17 @@ class Query:
         return (
             _fits(state, self.states)
             and _fits(model, self.models)
-            and (not self.tags or any(_fits(tag, self.tags) for tag in tags))
+            and self.wants_tags(tags)
             and (not self.words or all(word in text().casefold() for word in self.words))
         )
 
     def wants_state(self, state: str) -> bool:
         """Whether things of this state are asked for, whatever else they are."""
         return _fits(state, self.states)
+
+    def wants_tags(self, tags: Iterable[str]) -> bool:
+        """Whether things with these tags are asked for, whatever else they are."""
+        return not self.tags or any(_fits(tag, self.tags) for tag in tags)
 
 
 def parse(typed: str) -> Query:

@@ -55,6 +55,11 @@ def _visible(match: re.Match[str]) -> str:
     return f"<U+{code:04X}>"
 
 
+def one_for_one(text: str) -> str:
+    """`text` with one character for each that could steer a terminal, so that places stay."""
+    return _SUSPECT.sub("\ufffd", text)
+
+
 def fit(text: str, width: int, align: str = "left") -> str:
     """`text` in exactly `width` cells: padded, or cut with an ellipsis."""
     if width <= 0:

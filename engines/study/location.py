@@ -7,6 +7,7 @@ studies.db.d/logs/<id>/             runner.log and one log a worker slot
 studies.db.d/data/<id>/             the data of the experiment as the workers read it
 studies.db.d/checkpoints/<id>/      a folder for each running trial that saves its state
 studies.db.d/artefacts/<id>/        fold models and predictions of the best trials
+studies.db.d/seen/<uid>.json        how things stood when a user last left the app
 
 A store in PostgreSQL has the same folder on each machine that works on it, named after the
 database: `postgresql-<host>-<database>-<hash>.d` in the home of the default store.
@@ -85,6 +86,10 @@ class Location:
     def runner_lock(self, experiment_id: int) -> Path:
         """The file whose lock says that an experiment's runner lives."""
         return self.side / "run" / str(experiment_id) / "runner.lock"
+
+    def seen(self, uid: int) -> Path:
+        """The file that says how things stood when a user last looked."""
+        return self.side / "seen" / f"{uid}.json"
 
     def logs(self, experiment_id: int) -> Path:
         """The folder of an experiment's logs."""

@@ -12,6 +12,7 @@ from textual.widgets import Static
 from engines.errors import HyperionError
 from hyperion_tui import text
 from hyperion_tui.screens.base import Dialog
+from hyperion_tui.widgets.fields import Entry, Field
 
 
 class Answers(Widget, can_focus=True):
@@ -69,6 +70,38 @@ class Confirm(Dialog[bool]):
     def action_say(self, yes: bool) -> None:
         """Answer with a letter."""
         self.dismiss(yes)
+
+    def action_cancel(self) -> None:
+        """No."""
+        self.dismiss(False)
+
+
+class ConfirmByName(Dialog[bool]):
+    """A question that is answered yes by typing a name. Dismissed with True then."""
+
+    KEYS = "enter answer   esc keep it"
+
+    def __init__(self, title: str, question: Sequence[str], name: str) -> None:
+        super().__init__(title)
+        self._question = "\n\n".join(text.clean(paragraph) for paragraph in question)
+        self._name = name
+
+    def content(self) -> Iterable[Widget]:
+        """The question, and a line to type the name into."""
+        yield Static(Text(self._question), classes="message")
+        yield Static("")
+        yield Field("Type", "", text.clean(self._name), id="name")
+        yield Static("", id="answer")
+
+    def on_mount(self) -> None:
+        self.query_one(Entry).focus()
+
+    def on_input_submitted(self) -> None:
+        if self.query_one(Entry).value.strip() == self._name:
+            self.dismiss(True)
+        else:
+            told = f"type {text.clean(self._name)} to remove it; esc keeps it"
+            self.query_one("#answer", Static).update(Text(told))
 
     def action_cancel(self) -> None:
         """No."""

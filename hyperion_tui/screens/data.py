@@ -186,8 +186,9 @@ class DataScreen(Upper, AskingView):
             pane.show([])
             self.hint("")
             return
-        pane.title(text.clean(source.label))
         pane.show(self._lines(source))
+        more = "tab ↓ for more" if pane.line_count() > pane.window > 0 else ""
+        pane.title(text.clean(source.label), more)
         self.hint(_hint(source))
 
     def _lines(self, source: Source) -> Sequence[Line]:

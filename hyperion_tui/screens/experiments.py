@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from rich.text import Text
 from textual import events
 from textual.widget import Widget
-from textual.widgets import Static
 
 from engines.run.orders import Target
 from engines.study import trash
@@ -21,7 +21,9 @@ from hyperion_tui.screens.base import Upper
 from hyperion_tui.screens.compare import CompareScreen
 from hyperion_tui.screens.labelling import LabellingView
 from hyperion_tui.screens.ordering import OrderingView
+from hyperion_tui.screens.trash import TrashScreen
 from hyperion_tui.widgets.lines import LineView
+from hyperion_tui.widgets.status import TextLine
 from hyperion_tui.widgets.window_table import (
     Column,
     ListRows,
@@ -41,10 +43,10 @@ COLUMNS = (
     Column("model", 12, most=24),
     Column("ETA", 7, "right"),
     Column("created", 16),
-    Column("tags", 8, most=24),
+    Column("tags", 10, most=24),
 )
 
-LATE = ("tags", "created", "model", "ETA", "models", "done")
+LATE = ("created", "models", "ETA", "tags", "model", "done")
 """Columns that stand last where not all have room, what can be done without most easily first."""
 
 NOTHING = "There is no experiment yet: r on the main screen starts one."
@@ -76,7 +78,7 @@ class ExperimentsScreen(Upper, OrderingView, LabellingView, AskingView):
 
     def body(self) -> Iterable[Widget]:
         """One table."""
-        yield Static("", classes="gap")
+        yield TextLine(id="away", classes="gap")
         yield ExperimentsTable(COLUMNS, id="experiments")
         yield self.prompt()
 
@@ -88,8 +90,14 @@ class ExperimentsScreen(Upper, OrderingView, LabellingView, AskingView):
     def on_mount(self) -> None:
         self.table.explain_emptiness([NOTHING])
         self.table.focus()
+        self._tell_what_happened()
         # Not only when it comes to the front: keys of the same burst find the rows there.
         self.show_snapshot(self.hyperion.snapshot)
+
+    def _tell_what_happened(self) -> None:
+        """What happened since the person last looked: once, as long as this screen is open."""
+        told, self.hyperion.away = self.hyperion.away, ""
+        self.query_one("#away", TextLine).show(Text(f" {text.clean(told)}" if told else ""))
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """List the experiments."""
@@ -197,7 +205,8 @@ class ExperimentsScreen(Upper, OrderingView, LabellingView, AskingView):
     def action_undo(self) -> None:
         """Bring back what was deleted last while this app is open."""
         if not self.hyperion.deleted:
-            self.say("nothing was deleted here; `hyperion-tui list --trash` shows what was before")
+            key = actions.key_of("trash")
+            self.say(f"nothing was deleted here; {key} shows what was before")
             return
         experiments, location = self.hyperion.deleted.pop(), self.hyperion.location
 
@@ -208,6 +217,10 @@ class ExperimentsScreen(Upper, OrderingView, LabellingView, AskingView):
         self.hyperion.in_thread(
             lambda: orders.restore(location, experiments), self.hyperion.say, failed
         )
+
+    def action_trash(self) -> None:
+        """What was deleted."""
+        self.app.push_screen(TrashScreen())
 
     def _chosen(self) -> list[Experiment]:
         """The marked experiments, or the one under the cursor."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from textual.binding import Binding
 from textual.widget import Widget
@@ -21,14 +21,15 @@ MEANINGS = (
 
 
 class HelpScreen(Dialog[None]):
-    """All keys by scope, and what the columns mean."""
+    """All keys, those of the screen below first, and what the columns mean."""
 
     BINDINGS = [Binding("question_mark,q", "cancel", show=False)]
     KEYS = "↑ ↓ scroll   esc close"
     TITLE_STYLE = "tall"
 
-    def __init__(self) -> None:
+    def __init__(self, here: Collection[str] = ()) -> None:
         super().__init__("Help")
+        self._here = here
 
     def content(self) -> Iterable[Widget]:
         """One text."""
@@ -36,14 +37,14 @@ class HelpScreen(Dialog[None]):
 
     def on_mount(self) -> None:
         pane = self.query_one(TextPane)
-        pane.show(help_lines())
+        pane.show(help_lines(self._here))
         pane.focus()
 
 
-def help_lines() -> list[tuple[Piece, ...]]:
-    """Headings, keys and what they do."""
+def help_lines(here: Collection[str] = ()) -> list[tuple[Piece, ...]]:
+    """Headings, keys and what they do, first those of scopes whose keys hold here."""
     lines: list[tuple[Piece, ...]] = []
-    for title, section in actions.help_sections():
+    for title, section in actions.help_sections(here):
         lines += [((title, "strong"),)]
         lines += [((f"  {a.keys:<14}", "accent"), (a.description, "")) for a in section]
         lines.append((("", ""),))

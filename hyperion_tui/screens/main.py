@@ -37,8 +37,8 @@ WELCOME = (
     "Nothing has run yet. To begin:",
     "",
     "space  marks a model, or a whole branch",
-    "r      asks for data and starts; ↓ there has sets",
-    "       to try: abalone, airfoil, bikeshare ...",
+    "d      chooses data: your files, or sets to try",
+    "r      starts what is marked, after some questions",
     "o      other experiments   ?  all keys",
     "q      leaves; what runs goes on",
 )
@@ -167,7 +167,9 @@ class MainScreen(OrderingView, LabellingView, ChartingView, AskingView):
             self._open_trial()
 
     def _open_trials(self, study: Study | None) -> None:
-        if study is None:
+        if study is None and self.results.has_focus:
+            self.say("an ensemble or a baseline has no trials of its own")
+        elif study is None:
             self.say("this has no trials in the open experiment: space marks, r starts")
         else:
             self.app.push_screen(TrialsScreen(study.study_id))

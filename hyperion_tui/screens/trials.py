@@ -175,9 +175,7 @@ class TrialsScreen(Upper, OrderingView, LabellingView, AskingView):
     def _tagged(self) -> list[Row]:
         """Rows of trials with the tags that are looked for: few, so they are sorted here."""
         numbers = [
-            number
-            for number, given in self._labelled.items()
-            if self._query.matches("", "", str, given.tags)
+            number for number, given in self._labelled.items() if self._query.wants_tags(given.tags)
         ]
         trials = self.hyperion.feed.pages.numbered(self._study_id, numbers[:MOST_LABELLED])
         wanted = [t for t in trials if not self._states or t.state in self._states]

@@ -10,12 +10,13 @@ from textual.binding import Binding
 from textual.containers import Horizontal
 from textual.message import Message
 from textual.widget import Widget
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from hyperion_tui import text
+from hyperion_tui.widgets.line_input import LineInput
 
 
-class Entry(Input):
+class Entry(LineInput):
     """A text on one line; up and down go through `choices`."""
 
     BINDINGS = [

@@ -13,6 +13,7 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from hyperion_tui import actions, text
+from hyperion_tui.widgets.line_input import LineInput
 
 NOTICE_S = 4.0
 """How long a notice is safe from being replaced by a hint that nobody asked for by a key."""
@@ -119,7 +120,7 @@ def _length(shown: Sequence[actions.Action]) -> int:
     return sum(len(_key(a)) + len(a.label) + 2 for a in shown)
 
 
-class Prompt(Input):
+class Prompt(LineInput):
     """A one-line question in the place of the status line."""
 
     BINDINGS = [Binding("escape", "cancel", show=False)]

@@ -93,6 +93,7 @@ async def test_somebody_walks_to_a_file_looks_at_it_and_starts_with_it(
         await seat.until(lambda: any(w[0] == "run" for w in spawned.commands), "the start")
 
 
+@pytest.mark.slow
 async def test_data_that_can_not_be_used_say_why_and_what_fails_does_too(
     folder: Path, store: Store, spawned: Children
 ):
@@ -145,6 +146,7 @@ async def test_changing_the_data_asks_for_the_same_models_under_a_new_name(
         assert field(seat, "name") == "", "never into the experiment that has other data"
 
 
+@pytest.mark.slow
 async def test_a_path_is_typed_and_a_wrong_one_is_refused(folder: Path, store: Store):
     async with sitting(store.location, settle=False) as seat:
         await seat.press("d")
@@ -161,6 +163,7 @@ async def test_a_path_is_typed_and_a_wrong_one_is_refused(folder: Path, store: S
         await seat.sees("There is no file or folder")
 
 
+@pytest.mark.slow
 async def test_a_folder_is_no_data_to_start_with(folder: Path, store: Store):
     async with sitting(store.location, settle=False) as seat:
         await seat.press("d")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from rich.cells import cell_len
 
@@ -48,6 +51,35 @@ async def test_hostile_text_is_shown_as_it_is_on_every_screen(store: Store):
         _check(seat.text())
         await seat.press("escape", "e")
         _check(seat.text())
+
+
+async def test_hostile_files_tags_and_deleted_names_are_shown_as_they_are(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = tmp_path / HOSTILE.replace("/", "")
+    folder.mkdir()
+    (folder / f"{folder.name}.csv").write_text(f"{HOSTILE.split(chr(13))[0]},b\n1,2\n")
+    monkeypatch.chdir(folder)
+    study = store.study(store.experiment(HOSTILE), "ridge", want="pause")
+    trial = store.trial(study, 0, 0.5)
+    tags, note = json.dumps([HOSTILE]), json.dumps(HOSTILE)
+    for key, value in (("tags", tags), ("note", note), ("experiment_tags", tags)):
+        store.insert("study_user_attributes", study_id=study, key=key, value_json=value)
+    for key, value in (("tags", tags), ("note", note)):
+        store.insert("trial_user_attributes", trial_id=trial, key=key, value_json=value)
+    gone = store.experiment(f"{HOSTILE} again")
+    store.study(gone, "ridge", want="pause")
+    store.event(gone, "trashed", "put into the trash")
+
+    async with sitting(store.location, (200, 50)) as seat:
+        for keys in (
+            *(["2"], ["t"], ["escape", "a"], ["escape", "enter"], ["v"], ["escape", "enter"]),
+            *(["escape", "escape", "c"], ["t"], ["escape", "o"], ["t"], ["escape", "B"], ["P"]),
+            *(["escape", "escape", "escape", "d"], ["end"], ["/"], ["escape", "r"]),
+        ):
+            await seat.press(*keys)
+            await seat.sees("[red]boom")
+            _check(seat.text())
 
 
 def _check(shown: str) -> None:

@@ -41,6 +41,17 @@ async def test_help_lists_every_action(store: Store):
         await seat.sees("1 Models")
 
 
+async def test_help_begins_with_the_keys_of_the_screen_below(store: Store):
+    add_typical(store)
+
+    async with sitting(store.location, (80, 24)) as seat:
+        await seat.press("2", "enter", "question_mark")
+        await seat.sees("Trials of a study")
+        shown = seat.text()
+        assert shown.index("Trials of a study") < shown.index("Everywhere")
+        assert "choose which columns are shown" in shown
+
+
 async def test_a_command_is_found_by_its_words_and_run(store: Store):
     add_typical(store)
 

@@ -17,7 +17,7 @@ async def test_an_empty_store_says_what_to_press(own_home: Path):
         await seat.sees("Nothing has run yet.")
 
         await seat.sees("space  marks a model, or a whole branch")
-        await seat.sees("r      asks for data and starts")
+        await seat.sees("r      starts what is marked")
         assert not own_home.exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from engines.models import catalogue
 from engines.study.records import Best
 from hyperion_tui import clipboard, heralds, query, signs, text
 from hyperion_tui.config import Settings
+from hyperion_tui.keyboard import LONGEST_S
 from hyperion_tui.messages import Snapshot
 from hyperion_tui.screens.main import MainScreen
 from hyperion_tui.widgets import status
@@ -33,6 +35,17 @@ async def test_keys_that_come_in_one_burst_reach_the_screen_that_they_are_meant_
 
         await seat.burst("escape", "1", *"/light", "enter", "question_mark", "escape", "o")
         await seat.sees("Experiments  by created")
+
+
+async def test_after_the_open_experiment_was_chosen_again_keys_wait_for_nothing(store: Store):
+    add_typical(store)
+
+    async with sitting(store.location) as seat:
+        await seat.press("o")
+        began = time.monotonic()
+        await seat.press("enter", "2", "enter")
+        await seat.sees("Trials  by number")
+        assert time.monotonic() - began < LONGEST_S, "no key waited until patience ended"
 
 
 async def test_a_key_that_leaves_a_screen_leaves_the_next_to_the_one_below(store: Store):

@@ -74,6 +74,10 @@ SCENES: dict[str, list[str]] = {
     "help": ["question_mark"],
     "workers": ["w"],
     "data": ["d", "enter"],
+    "tags": ["2", "down", "t"],
+    "columns": ["2", "enter", "v"],
+    "trash": ["o", "B"],
+    "purge": ["o", "B", "P"],
     "charts": ["o", "down", "enter", "2", "4"],
 }
 
@@ -143,6 +147,8 @@ async def test_a_screen_looks_as_it_did(
             params = {"rate": 0.1 * (1 + number % 7), "depth": 3 + number % 5}
             store.trial(ids[3], number, 0.84 + 0.002 * number - 0.01 * (number % 7), params=params)
     add_typical(store, at=AT)
+    if scene in ("trash", "purge"):
+        store.event(earlier, "trashed", "put into the trash", at=AT)
 
     async with sitting(store.location, size) as seat:
         await seat.sees("0.9000")
