@@ -16,8 +16,18 @@ from typing import Any, Unpack
 from engines.data.frames import from_arrays
 from engines.data.given import given_rows
 from engines.errors import BadInput, HyperionError
+from engines.export.memory import forecaster
 from engines.face import agents
-from engines.face.calls import SEED, TRIALS, Options, Unsaid, reads_windows, said, time_limit_s
+from engines.face.calls import (
+    SEED,
+    TRIALS,
+    Options,
+    Unsaid,
+    asked_of,
+    reads_windows,
+    said,
+    time_limit_s,
+)
 from engines.face.fitted import Fitted, labels_like
 from engines.face.progress import Display, start_logging
 from engines.face.results import Results, results_of
@@ -411,13 +421,15 @@ class HyperparameterOptimizer(Fitted):
         groups: str | None = None,
         sampler: str = "tpe",
         name: str | None = None,
+        horizon: int | None = None,
     ) -> HyperparameterOptimizer:
         """Search and keep the best; returns self.
 
         X: (rows, columns), a frame or an array. y: (rows,), numbers or labels. time_budget_s:
         seconds of wall time for all of it, the last training included (OPTIMIZATION_TIMEOUT);
         without it, `n_trials` trials a model. models: names or families. time_column, groups:
-        columns of X.
+        columns of X. task: "regression", "classification" or "forecast", guessed from y without
+        it; a forecast is of the next `horizon` values of y behind each row, in order of time.
 
         A part of the rows is held out, and `held_out_score_` is measured on it. For rows without
         an order the models that `predict` uses have then also learned from that part, where the
@@ -427,11 +439,13 @@ class HyperparameterOptimizer(Fitted):
         limit = time_limit_s() if time_budget_s is None else time_budget_s
         if n_trials is None and limit is None:
             raise BadInput("How long? Give time_budget_s, in seconds, or n_trials a model.")
-        data = from_arrays(X, y, task=task, time_column=time_column, groups=groups)
+        asked = asked_of(task, horizon, time_column)
+        data = from_arrays(X, y, task=asked.table_task, time_column=time_column, groups=groups)
         location = self._location()
         selectors = (models,) if isinstance(models, str) else tuple(models)
         options: Options = {"metric": metric, "sampler": sampler, "name": name}
         request = self._request(selectors, n_trials, self._search_s(limit), options)
+        request = replace(request, task=asked.task, horizon=asked.horizon)
         deadline = None if limit is None else begun + limit * (1 - MARGIN)
         experiment_id = create(location, request, data)
         context = drive(
@@ -454,6 +468,9 @@ class HyperparameterOptimizer(Fitted):
         self._dataset = replace(data, X=data.X[:0], y=data.y[:0])
         self._labels = labels_like(y, data.classes)
         self._predictor = final_predictor(context, self._experiment, seconds_left)
+        self._forecaster = None
+        if asked.horizon is not None:
+            self._forecaster = forecaster(context, self._experiment, self._predictor.bags)
         context.storage.close()
         return self
 
