@@ -16,11 +16,13 @@ from typing import Any, Unpack
 from engines.data.frames import from_arrays
 from engines.data.given import given_rows
 from engines.errors import BadInput, HyperionError
+from engines.export.memory import forecaster
 from engines.face import agents
 from engines.face.calls import (
     SEED,
     Options,
     Unsaid,
+    asked_of,
     reads_windows,
     said,
     seconds_of,
@@ -421,13 +423,15 @@ class HyperparameterOptimizer(Fitted):
         groups: str | None = None,
         sampler: str = "tpe",
         name: str | None = None,
+        horizon: int | None = None,
     ) -> HyperparameterOptimizer:
         """Search and keep the best; returns self.
 
         X: (rows, columns), a frame or an array. y: (rows,), numbers or labels. time_budget_s:
         seconds of wall time for all of it, the last training included (OPTIMIZATION_TIMEOUT);
         without it, `n_trials` trials a model. models: names or families. time_column, groups:
-        columns of X.
+        columns of X. task: "regression", "classification" or "forecast", guessed from y without
+        it; a forecast is of the next `horizon` values of y behind each row, in order of time.
 
         A part of the rows is held out, and `held_out_score_` is measured on it. For rows without
         an order the models that `predict` uses have then also learned from that part, where the
@@ -437,11 +441,13 @@ class HyperparameterOptimizer(Fitted):
         limit = seconds_of(time_budget_s)
         if trials_of(n_trials) is None and limit is None:
             raise BadInput("How long? Give time_budget_s, in seconds, or n_trials a model.")
-        data = from_arrays(X, y, task=task, time_column=time_column, groups=groups)
+        asked = asked_of(task, horizon, time_column)
+        data = from_arrays(X, y, task=asked.table_task, time_column=time_column, groups=groups)
         location = self._location()
         selectors = (models,) if isinstance(models, str) else tuple(models)
         options: Options = {"metric": metric, "sampler": sampler, "name": name}
         request = self._request(selectors, n_trials, self._search_s(limit), options)
+        request = replace(request, task=asked.task, horizon=asked.horizon)
         deadline = None if limit is None else begun + limit * (1 - MARGIN)
         experiment_id = create(location, request, data)
         context = drive(
@@ -453,7 +459,8 @@ class HyperparameterOptimizer(Fitted):
             reserve=seconds_for_final,
             lasting=self.storage is not None,
         )
-        self._predictor = None  # if none is found, that of another call must not answer
+        # If none is found, that of another call must not answer.
+        self._predictor = self._forecaster = None
         with contextlib.closing(Reader(location)) as reader:
             self._experiment = reader.experiment(experiment_id)
             self._params = {
@@ -466,6 +473,8 @@ class HyperparameterOptimizer(Fitted):
         self._labels = labels_like(y, data.classes)
         with contextlib.closing(context.storage):
             self._predictor = final_predictor(context, self._experiment, seconds_left)
+            if asked.horizon is not None:
+                self._forecaster = forecaster(context, self._experiment, self._predictor.bags)
         return self
 
     def _search_s(self, time_budget_s: float | None) -> float | None:

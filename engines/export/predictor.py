@@ -147,20 +147,45 @@ class Predictor:
         """((rows,) values or (rows, classes) probabilities in the order of the table, notices)."""
         clock = self.time_column if self.reads_windows or self.past is not None else None
         rows = read_rows(table, self.features, clock)
-        predicted = self.predict_encoded(self._with_past(table, rows), self._before(rows))
+        y = None
+        if self.past is not None:
+            y = read_rows(table, [self.past.target], None).X[rows.order, 0]
+        X, y, asked = self._among_known(rows, y)
+        if self.past is not None:
+            assert y is not None
+            known = np.empty(0) if self.context is None else self.context.values_before(rows.times)
+            X = self.past.joined(X, y, known)
+        before = None if self.context is None else self.context.before(rows.times)
+        predicted = self.predict_encoded(X, before)[asked]
         found = np.empty_like(predicted)
         found[rows.order] = predicted
         return found, rows.notices
 
-    def _with_past(self, table: Table, rows: NewRows) -> Floats:
-        if self.past is None:
-            return rows.X
-        y = read_rows(table, [self.past.target], None).X[rows.order, 0]
-        known = np.empty(0) if self.context is None else self.context.values_before(rows.times)
-        return self.past.joined(rows.X, y, known)
+    def _among_known(
+        self, rows: NewRows, y: Floats | None
+    ) -> tuple[Floats, Floats | None, npt.NDArray[np.intp]]:
+        """(X, y, places of the new rows) with the known rows that lie between new ones in time.
 
-    def _before(self, rows: NewRows) -> Floats | None:
-        return None if self.context is None else self.context.before(rows.times)
+        Whatever looks back counts rows, so none may be left out.
+        """
+        known, times = self.context, rows.times
+        every = np.arange(len(rows.X))
+        if known is None or known.times is None or times is None:
+            return rows.X, y, every
+        inside = (known.times > times[0]) & (known.times < times[-1])
+        between = np.flatnonzero(inside & ~np.isin(known.times, times))
+        if not len(between):
+            return rows.X, y, every
+        order = np.argsort(np.concatenate([times, known.times[between]]), kind="stable")
+        first = 0 if self.past is None else 1  # what stands before the features themselves
+        more = known.X[between, first : first + rows.X.shape[1]]
+        asked = np.argsort(order, kind="stable")[: len(rows.X)]
+        if y is not None:
+            assert known.series is not None
+            assert known.series_times is not None
+            at = np.searchsorted(known.series_times, known.times[between])
+            y = np.concatenate([y, known.series[at]])[order]
+        return np.concatenate([rows.X, more])[order], y, asked
 
     def predict_encoded(self, X: Floats, before: Floats | None) -> Floats:
         """As `predict_table`, of rows as the models were trained on them. before: see `Context`."""

@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
+from engines.data.past import FORECAST, Asked
 from engines.errors import BadInput
 from engines.models import catalogue
 
@@ -111,3 +112,16 @@ def reads_windows(selectors: Sequence[str]) -> bool:
     if not named:
         return False
     return any(form.windows for spec in catalogue.select(named) for form in spec.forms.values())
+
+
+def asked_of(task: str | None, horizon: int | None, time_column: str | None) -> Asked:
+    """What `fit` asks of the target's past. Raises BadInput for words that don't fit."""
+    if (task == FORECAST) != (horizon is not None):
+        raise BadInput(
+            'A forecast is task="forecast" with horizon=..., how far ahead in rows: give both.'
+        )
+    if horizon is not None and horizon < 1:
+        raise BadInput(f"horizon is {horizon}: at least 1 row ahead.")
+    if horizon is not None and time_column is None:
+        raise BadInput("A forecast needs rows in order of time: name their column as time_column.")
+    return Asked(task, horizon)

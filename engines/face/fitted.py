@@ -11,6 +11,8 @@ import numpy.typing as npt
 from engines.data.datasets import Dataset
 from engines.data.frames import as_labels, encode
 from engines.errors import BadInput, HyperionError
+from engines.export.memory import forecasts
+from engines.export.predictor import Predictor
 from engines.run.final import FinalPredictor
 from engines.study.records import Best, Experiment, Study
 
@@ -26,12 +28,19 @@ class Fitted:
         self._dataset: Dataset | None = None
         self._labels: npt.NDArray[Any] | None = None
         self._params: dict[str, dict[str, Any]] = {}
+        self._forecaster: Predictor | None = None
 
-    def predict(self, X: Any) -> npt.NDArray[Any]:
+    def predict(self, X: Any, y: Any | None = None) -> npt.NDArray[Any]:
         """(rows,): values in the target's units, or for a classification labels as y had them.
 
-        Raises HyperionError before `fit`, BadInput for rows of another kind.
+        For a forecast (rows, horizon): the values behind each row of X. y: the target in these
+        rows, which `fit` has not seen; without it they are rows of `fit`. Raises HyperionError
+        before `fit`, BadInput for rows of another kind.
         """
+        if self._forecaster is not None:
+            return forecasts(self._forecaster, X, y)
+        if y is not None:
+            raise BadInput("y goes with X in a forecast alone: leave it out.")
         predicted = self._predict(X)
         assert self._dataset is not None
         if self._labels is None:

@@ -13,7 +13,7 @@ from engines.data.leaks import LEAK_ADVICE
 from engines.errors import HyperionError
 from engines.face.progress import Display, Show
 from engines.run.context import Context
-from engines.run.inline import Reserve, run_inline
+from engines.run.inline import DrivenElsewhere, Reserve, run_inline
 from engines.run.launcher import start_runner
 from engines.study import control
 from engines.study.location import Location
@@ -48,7 +48,8 @@ def drive(
                 return _drive(location, experiment_id, reader, show, n_jobs, deadline, reserve)
         except KeyboardInterrupt:
             _leave(location, experiment_id, reader, display, lasting=lasting)
-            raise
+            # A notebook shows where it came from; what a library was at is nobody's business.
+            raise KeyboardInterrupt from None
 
 
 def _drive(
@@ -62,7 +63,9 @@ def _drive(
 ) -> Context:
     context = None
     if n_jobs == 1:
-        context = run_inline(location, experiment_id, deadline, reserve, show)
+        # Somebody has resumed it in a terminal: then this call follows.
+        with contextlib.suppress(DrivenElsewhere):
+            context = run_inline(location, experiment_id, deadline, reserve, show)
     seen: int | str = -1
     looked = 0.0
     while True:

@@ -39,6 +39,10 @@ Reserve = Callable[[Context, float], float]
 """(context, seconds in all) -> seconds needed after the experiment's end, as far as known now."""
 
 
+class DrivenElsewhere(HyperionError):
+    """Another process drives the experiment."""
+
+
 def run_inline(
     location: Location,
     experiment_id: int,
@@ -50,13 +54,13 @@ def run_inline(
 
     deadline: `time.monotonic()` seconds by which the search, the settling of its studies, and what
     `reserve` asks for after that, are to be over; the experiment's time limit follows, trial by
-    trial. after_job: called between two jobs. Raises HyperionError if another process drives the
+    trial. after_job: called between two jobs. Raises DrivenElsewhere if another process drives the
     experiment, and KeyboardInterrupt when it is interrupted: the trial in hand is then back in the
     queue.
     """
     lock = take_runner_lock(location.runner_lock(experiment_id))
     if lock is None:
-        raise HyperionError(
+        raise DrivenElsewhere(
             f"Experiment {experiment_id} of {location.shown} is being run by another process: "
             "wait for it, or give this one another name."
         )

@@ -9,7 +9,7 @@ import pytest
 from tests.docs.pages import blocks, commands, matches, run_command, run_page
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-PAGES = ("first-study.md", "notebooks.md", "own-model.md", "score-card.md")
+PAGES = ("first-study.md", "forecasting.md", "notebooks.md", "own-model.md", "score-card.md")
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import pandas as pd
 import pytest
 
 from engines.data.bundled import BUNDLED
+from tests import plugged
 from tests.e2e.conftest import World, wait_until
 from tests.tui.terminal import Terminal
 
@@ -116,6 +118,70 @@ def test_after_a_power_cut_and_a_pause_the_total_is_exact_and_nothing_runs_twice
     assert not world.ask("SELECT 1 FROM hx_event WHERE text LIKE '%database is locked%'")
 
 
+HOSTILE = """
+import os, time
+from sklearn.linear_model import Ridge
+
+class Loops(Ridge):
+    def fit(self, X, y):
+        while not os.path.exists("mended"):
+            time.sleep(0.01)
+        return super().fit(X, y)
+
+class Eats(Ridge):
+    def fit(self, X, y):
+        eaten = []
+        while not os.path.exists("mended"):
+            eaten.append(bytearray(os.urandom(4096) * 2560))
+            time.sleep(0.05)
+        return super().fit(X, y)
+"""
+
+
+def test_a_model_that_hangs_or_eats_memory_is_ended_at_its_limit_and_harms_no_other(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template = plugged.DECLARED.partition("METRIC =")[0].replace("planted.learn", "planted.hostile")
+    declared = "".join(
+        template.replace("shrunken_mean", name.lower())
+        .replace("ShrunkenMean", name)
+        .replace("MODEL =", f"{name.upper()} =")
+        .replace('"by"', '"alpha"')
+        for name in ("Loops", "Eats")
+    )
+    entries = "[hyperion.models]\nl = planted.hang:LOOPS\ne = planted.hang:EATS\n"
+    plugged.install(tmp_path, entries, hang=declared, hostile=HOSTILE)
+    path = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
+    limits = ("--trial-time", "4s", "--trial-memory", "500M")
+
+    document = world.hyperion(
+        *("run", "ridge", "loops", "eats", "--data", "diabetes", "--trials", "2", *limits),
+        *("--workers", "2", "--name", "harm"),
+    )
+
+    found = {study["model"]: study for study in document["studies"]}
+    assert found["ridge"]["trials"]["complete"] == 2
+    assert found["ridge"]["best"]["held_out_score"] is not None
+    said = {"loops": "TimeLimit: took longer than --trial-time 4 s", "eats": "MemoryLimit: "}
+    for model, why in said.items():
+        assert found[model]["trials"]["failed"] == 2
+        for trial in world.hyperion("trials", f"harm/{model}"):
+            assert trial["error"].startswith(why)
+    # Half a second at ten mebibytes every twentieth of one is what a look may come too late.
+    errors = (trial["error"] for trial in world.hyperion("trials", "harm/eats"))
+    assert all(500 < float(error.split()[2]) < 620 for error in errors)
+    taken = [trial["duration_s"] for trial in world.hyperion("trials", "harm/loops")]
+    assert 4 <= min(taken) < 5
+
+    # Retried once the cause is gone; with the cause still there the fifth failure ends a study.
+    (tmp_path / "mended").touch()
+    assert len(world.hyperion("retry", "harm/loops")["queued"]) == 2
+    wait_until(lambda: world.state("harm") == "done", "the retried trials")
+    trials = world.hyperion("trials", "harm/loops")
+    assert [trial["state"] for trial in trials] == ["failed"] * 2 + ["complete"] * 2
+
+
 def test_tables_are_compared_only_where_they_answer_one_question_and_come_out_exact(
     world: World, tmp_path: Path
 ) -> None:
@@ -205,3 +271,11 @@ def test_what_is_shipped_predicts_as_it_was_scored_and_can_learn_from_all_rows(
     assert all(card[key] for key in ("split", "versions", "members"))
     assert len(predictions) == len(pd.read_csv(source))
     assert not list((tmp_path / "model").rglob("*.pickle"))
+
+    # Read back where something else is installed than where it was made.
+    document = tmp_path / "model" / "predictor.json"
+    made = json.loads(document.read_text())
+    document.write_text(json.dumps(made | {"versions": made["versions"] | {"lightgbm": "3.2.1"}}))
+    warned = told(world, "predict", str(tmp_path / "model"), source, "--out", "out.csv")
+    assert "lightgbm" in warned
+    assert "3.2.1" in warned

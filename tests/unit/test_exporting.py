@@ -200,9 +200,11 @@ def test_a_model_of_windows_knows_the_rows_before_those_in_a_file(tmp_path: Path
     rows, wanted = world.held_out()
 
     backwards, _ = predicted(tmp_path / "model", rows.iloc[::-1], tmp_path / "new.csv")
+    some, _ = predicted(tmp_path / "model", rows.iloc[[20, 3, 11]], tmp_path / "some.csv")
     untimed, notices = predicted(tmp_path / "model", rows.drop(columns="date"), tmp_path / "no.csv")
 
     np.testing.assert_allclose(backwards[::-1], wanted, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(some, wanted[[20, 3, 11]], rtol=1e-6)
     assert "follow the known ones" in notices[0]
     assert not np.allclose(untimed, wanted)
     assert card["scores"]["held_out_again"] == pytest.approx(card["scores"]["held_out"], rel=1e-9)
