@@ -42,6 +42,9 @@ SLOW_TICK_S = 1.0
 LEAVE_S = 5
 """How long leaving may take once a signal asked for it; then the kernel ends the process."""
 
+_SETTLED_S = 1.0
+"""After so long a screen is there; on a slow machine it costs some garbage collected meanwhile."""
+
 _GARBAGE = (700, 10, 50)
 """Of itself Python looks through all that was made since the start this seldom, see `_tidy`."""
 
@@ -110,6 +113,8 @@ class HyperionApp(App[None]):
         self.app_resume_signal.subscribe(self, lambda _: self._wire.forget())
         self.set_keymap(dict(self.settings.keys))
         await self.push_screen(MainScreen(self.location.shown))
+        if not gc.isenabled():
+            self.set_timer(_SETTLED_S, self._spare)
         self.set_interval(self._tick_s, self._tick)
         self._tick()
 
@@ -188,7 +193,7 @@ class HyperionApp(App[None]):
             self._opening = None
         if not self._adopted:
             self._adopted = True
-            self.call_after_refresh(self._begin)
+            self._adopt()
         if self._wanted_name is not None:
             self.open_by_name(self._wanted_name)
 
@@ -198,14 +203,12 @@ class HyperionApp(App[None]):
         if how != "off" and self._driver is not None:
             self._driver.write(heralds.sign(how, heralds.news(self.snapshot, snapshot), os.environ))
 
-    def _begin(self) -> None:
-        """The first picture of the store stands."""
-        if not self.is_headless:
-            # What is there by now stays. To look through it for garbage takes 50 ms and more.
-            gc.freeze()
-            gc.set_threshold(*_GARBAGE)
-            gc.enable()
-        self._adopt()
+    def _spare(self) -> None:
+        """All is painted, and what is there by now stays: no more looking through it for garbage,
+        which takes 50 ms each time."""
+        gc.freeze()
+        gc.set_threshold(*_GARBAGE)
+        gc.enable()
 
     def _tidy(self) -> None:
         """Collect garbage now and then, at a moment when no key waits for it."""
@@ -355,7 +358,7 @@ def _can(node: object, action: Action) -> bool:
 
 def run_app(location: Location, *, slow: bool = False) -> int:
     """Run the app on this terminal until it is left; returns the exit code."""
-    # Nothing is garbage yet; see `_begin`.
+    # Nothing is garbage yet; see `_spare`.
     gc.disable()
     app = HyperionApp(location, slow=slow, settings=config.load())
     for name in ("COLUMNS", "LINES"):
