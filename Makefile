@@ -30,7 +30,7 @@ export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help check format format-check lint types imports test slow torture torture-short bench \
-	wheel snap demo constraints clean
+	wheel snap pictures demo constraints clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -95,6 +95,9 @@ torture: $(VENV)/.ready-dev  ## the long form, 1,000 kills (CELLS=20 SEED=1); re
 
 snap: $(VENV)/.ready-dev  ## take the pictures of screens again (look at the difference!)
 	@HYPERION_SNAPSHOTS=update $(PYTEST) tests/tui $(ARGS)
+
+pictures: $(VENV)/.ready-dev  ## take the pictures of the README again: some minutes of tuning
+	@$(BIN)/python scripts/pictures.py
 
 bench: $(VENV)/.ready-dev  ## run the benchmarks, or one: make bench ONLY=name
 	@for file in bench/$(or $(ONLY),[a-z]*).py; do \

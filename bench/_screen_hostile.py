@@ -58,6 +58,8 @@ VIEWS = {
     "compare parameters": "t",
     "experiments": "\x1bo",
     "export": "\x1b2e",
+    "charts": "\x1b24",
+    "workers": "\x1bw",
     "pause": "\x1bx",
     "launch": "\x1br",
     "help": "\x1b?",

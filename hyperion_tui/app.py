@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import time
@@ -41,6 +42,18 @@ SLOW_TICK_S = 1.0
 LEAVE_S = 5
 """How long leaving may take once a signal asked for it; then the kernel ends the process."""
 
+_SETTLED_S = 1.0
+"""After so long a screen is there; on a slow machine it costs some garbage collected meanwhile."""
+
+_GARBAGE = (700, 10, 50)
+"""Of itself Python looks through all that was made since the start this seldom, see `_tidy`."""
+
+_TIDY_AT = 2
+"""After so many collections of what is young, of 7,000 objects each, the rest is looked through."""
+
+_TIDY_AFTER_S = 0.5
+"""Nobody presses keys any more."""
+
 TWICE_S = 2.0
 """Within how many seconds a second ctrl+c leaves."""
 
@@ -72,7 +85,7 @@ class HyperionApp(App[None]):
         self.keyboard = Keyboard(self, self._hand_on, self._is_opening)
         self._wire = Wire()
         self._painted: Screen[Any] | None = None
-        self._interrupted_at = float("-inf")
+        self._interrupted_at = self._acted_at = float("-inf")
         self._adopted = False
         self._wanted_name: str | None = None
         self.animation_level = "none"
@@ -102,6 +115,8 @@ class HyperionApp(App[None]):
         self.app_resume_signal.subscribe(self, lambda _: self._wire.forget())
         self.set_keymap(dict(self.settings.keys))
         await self.push_screen(MainScreen(self.location.shown))
+        if not gc.isenabled():
+            self.set_timer(_SETTLED_S, self._spare)
         self.set_interval(self._tick_s, self._tick)
         self._tick()
 
@@ -119,6 +134,7 @@ class HyperionApp(App[None]):
         await super().on_event(event)
 
     def _somebody_acts(self) -> None:
+        self._acted_at = time.monotonic()
         screen = self.screen_stack[-1] if self.screen_stack else None
         if isinstance(screen, View):
             screen.key_pressed()
@@ -160,6 +176,7 @@ class HyperionApp(App[None]):
     # -- the feed ------------------------------------------------------------------------------
 
     def _tick(self) -> None:
+        self._tidy()
         if self.feed.due():
             self.run_worker(self._read(), group="feed")
 
@@ -195,6 +212,19 @@ class HyperionApp(App[None]):
         how = self.settings.values.get("notify", "off")
         if how != "off" and self._driver is not None:
             self._driver.write(heralds.sign(how, heralds.news(self.snapshot, snapshot), os.environ))
+
+    def _spare(self) -> None:
+        """All is painted, and what is there by now stays: no more looking through it for garbage,
+        which takes 50 ms each time."""
+        gc.freeze()
+        gc.set_threshold(*_GARBAGE)
+        gc.enable()
+
+    def _tidy(self) -> None:
+        """Collect garbage now and then, at a moment when no key waits for it."""
+        quiet = time.monotonic() - self._acted_at > _TIDY_AFTER_S
+        if quiet and gc.isenabled() and gc.get_count()[2] >= _TIDY_AT:
+            gc.collect()
 
     def _adopt(self) -> None:
         """See to it that what should be running is running."""
@@ -350,6 +380,8 @@ def _can(node: object, action: Action) -> bool:
 
 def run_app(location: Location, *, slow: bool = False) -> int:
     """Run the app on this terminal until it is left; returns the exit code."""
+    # Nothing is garbage yet; see `_spare`.
+    gc.disable()
     app = HyperionApp(location, slow=slow, settings=config.load())
     for name in ("COLUMNS", "LINES"):
         # Where these are exported they would be believed, whatever size the terminal takes on.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from engines.analysis.importance import Importance, importances
@@ -18,7 +18,7 @@ MOST_TRIALS = 2_000
 
 
 MOST_POINTS = 4_000
-"""Trials that are drawn; of more of them, so many, evenly chosen. A pane has fewer dots."""
+"""Trials that are drawn at most, evenly chosen from more of them. A pane has fewer dots."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,8 @@ class History:
     """How a study came to its best score, small enough to be drawn at once.
 
     steps: number and score of the first complete trial and of each that was better than all
-    before it; empty without any. points: the same of `MOST_POINTS` complete trials and the last
-    one, by number. trials: how many complete ones there are; since: those after the best.
+    before it; empty without any. points: the same of up to `MOST_POINTS` complete trials and the
+    last one, by number. trials: how many complete ones there are; since: those after the best.
     """
 
     maximize: bool
@@ -37,18 +37,27 @@ class History:
     since: int = 0
 
 
-def history_of(scores: Sequence[tuple[int, float]], *, maximize: bool) -> History:
+def history_of(scores: Iterable[tuple[int, float]], *, maximize: bool) -> History:
     """The history of complete trials. scores: number and score of each, by number, all finite."""
     steps: list[tuple[int, float]] = []
-    since = 0
+    points: list[tuple[int, float]] = []
+    every, trials, since = 1, 0, 0
+    latest: list[tuple[int, float]] = []
     for number, score in scores:
         since += 1
         if not steps or (score > steps[-1][1] if maximize else score < steps[-1][1]):
             steps.append((number, score))
             since = 0
-    every = max(1, -(-len(scores) // MOST_POINTS))
-    points = [*scores[:-1:every], *scores[-1:]]
-    return History(maximize, steps, points, len(scores), since)
+        latest = [(number, score)]
+        if trials % every == 0:
+            points += latest
+        if len(points) > MOST_POINTS:
+            del points[1::2]
+            every *= 2
+        trials += 1
+    if points[-1:] != latest:
+        points += latest
+    return History(maximize, steps, points, trials, since)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +98,7 @@ class Charted:
 
 def read(reader: Reader, experiment: Experiment, study: Study) -> Charted:
     """Ask the store. Raises HyperionError."""
-    scores = [(n, score) for n, score in reader.scores(study.study_id) if math.isfinite(score)]
+    scores = ((n, score) for n, score in reader.scores(study.study_id) if math.isfinite(score))
     latest = reader.trials(
         study.study_id, order="number", descending=True, states=("complete",), limit=MOST_TRIALS
     )

@@ -173,6 +173,9 @@ class Feed:
             self._reader = Reader(self.location)
         self._version = self._reader.data_version()
         experiments = tuple(self._reader.experiments())
+        if self._pages is None:
+            # Here, in a thread: to count all trials again would stop the screen for a moment.
+            self._pages = Reader(self.location, like=self._reader)
         current_id = _chosen(experiments, self._wanted)
         if current_id is None:
             return Snapshot(experiments)

@@ -12,6 +12,7 @@ Hyperlinks (`Style.link`) are not sent; nothing here has any.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
@@ -66,7 +67,7 @@ class Wire:
         for x, y, strip in places:
             self._make_room(width, y)
             for words, style, _ in strip:
-                look = "" if style is None else Strip.render_ansi(style, colours)
+                look = "" if style is None else _short(Strip.render_ansi(style, colours))
                 x = self._segment(pen, x, y, words, look)
         return pen.written()
 
@@ -196,6 +197,34 @@ def _is_plain(words: str) -> bool:
     if words.isascii():
         return True
     return cell_len(words) == len(words) and all(get_character_cell_size(c) == 1 for c in words)
+
+
+@lru_cache(maxsize=4096)
+def _short(look: str) -> str:
+    """The same style with colours by their number where a terminal of 256 has them: `38;5;252`.
+
+    Half the bytes of `38;2;208;208;208`, and every terminal that knows the one knows the other.
+    """
+    return _IN_FULL.sub(lambda found: _numbered(*map(int, found.groups())) or found[0], look)
+
+
+_IN_FULL = re.compile(r"\b(38|48);2;(\d+);(\d+);(\d+)")
+_STEPS = (0, 95, 135, 175, 215, 255)
+
+
+def _numbered(kind: int, red: int, green: int, blue: int) -> str | None:
+    """A colour of the cube of 6 x 6 x 6 or one of the 24 greys; None if it is neither.
+
+    One more or less in a part is the same colour: so much is lost where themes are worked out.
+    """
+    parts = (red, green, blue)
+    steps = [at for part in parts for at, step in enumerate(_STEPS) if abs(step - part) <= 1]
+    if len(steps) == 3:
+        return f"{kind};5;{16 + 36 * steps[0] + 6 * steps[1] + steps[2]}"
+    grey = round((green - 8) / 10)
+    if 0 <= grey < 24 and all(abs(8 + 10 * grey - part) <= 1 for part in parts):
+        return f"{kind};5;{232 + grey}"
+    return None
 
 
 @lru_cache(maxsize=4096)

@@ -211,11 +211,14 @@ def about_study(study: Study) -> str:
         return f"{study.model}{told} {study.message}"
     rows = f" ({rows_used(study.rows)})" if study.rows else ""
     c = study.counts
-    parts = [f"{c.complete} complete", f"{c.pruned} pruned", f"{c.failed} failed"]
-    if c.running:
-        parts.append(f"{c.running} running")
-    if c.waiting:
-        parts.append(f"{c.waiting} waiting")
+    parts = [f"{c.complete} complete"]
+    rest = (
+        ("pruned", c.pruned),
+        ("failed", c.failed),
+        ("running", c.running),
+        ("waiting", c.waiting),
+    )
+    parts += [f"{n} {state}" for state, n in rest if n]
     best = f", best is trial {study.best.number}" if study.best else ""
     if study.front is not None:
         best = f", {fronts.about(study)}"

@@ -9,7 +9,8 @@ import os
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
-from engines.data.past import FORECAST, Asked
+from engines.data.past import Asked
+from engines.data.scoring import FORECAST
 from engines.errors import BadInput
 from engines.models import catalogue
 

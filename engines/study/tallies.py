@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from typing import Any
 
 Ask = Callable[[str, Sequence[Any]], list[Any]]
@@ -111,6 +112,14 @@ class Tallies:
         self._ended = 0
         self._highest = 0
         self._unfinished: dict[int, tuple[int, str]] = {}
+
+    def copy(self, ask: Ask) -> Tallies:
+        """What is known by now, for another connection to the same store."""
+        twin = Tallies(ask)
+        twin._tallies = deepcopy(self._tallies)
+        twin._studies, twin._ended, twin._highest = self._studies, self._ended, self._highest
+        twin._unfinished = dict(self._unfinished)
+        return twin
 
     def refresh(self) -> None:
         """Bring everything up to now."""

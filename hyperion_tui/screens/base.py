@@ -37,14 +37,24 @@ class TooSmall(Widget):
         return Text(f"needs {LEAST[0]}x{LEAST[1]}, this is {size.width}x{size.height}")
 
 
-def mark_small(screen: Screen) -> None:
-    """Hide everything but the notice when the terminal is too small, and bring it back."""
+def mark_size(screen: Screen, *, update: bool = True) -> bool:
+    """Give a screen the classes that go with the size of the terminal; whether it is too small.
+
+    update: whether styles are worked out anew. Before anything is mounted that is not needed.
+    """
     size = screen.app.size
     small = size.width < LEAST[0] or size.height < LEAST[1]
-    screen.set_class(small, "-too-small")
-    screen.set_class(size.width >= 110, "-wide")
-    screen.set_class(size.width >= WIDEST, "-widest")
-    if small:
+    wanted = {"-too-small": small, "-wide": size.width >= 110, "-widest": size.width >= WIDEST}
+    changed = [name for name, on in wanted.items() if screen.has_class(name) != on]
+    for name in changed:
+        # All styles below are worked out for each change that is told of: once is enough.
+        screen.set_class(wanted[name], name, update=update and name == changed[-1])
+    return small
+
+
+def mark_small(screen: Screen) -> None:
+    """Hide everything but the notice when the terminal is too small, and bring it back."""
+    if mark_size(screen):
         screen.query_one(TooSmall).refresh()
 
 
@@ -65,6 +75,7 @@ class View(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """The body, the two lines, and the notice for terminals that are too small."""
+        mark_size(self, update=False)
         yield from self.body()
         yield StatusLine(id="status")
         yield HintLine(self.SCOPES)
@@ -130,6 +141,7 @@ class Dialog(ModalScreen[Result], Generic[Result]):
 
     def compose(self) -> ComposeResult:
         """The box with its keys at the bottom."""
+        mark_size(self, update=False)
         box = Vertical(*self.content(), id="box", classes=self.TITLE_STYLE)
         box.border_title = Text(self._box_title)
         box.border_subtitle = Text(self.KEYS)

@@ -320,6 +320,27 @@ def test_what_a_trial_changes_is_read_in_one_small_statement(populated: Location
     assert asked[-1][1] == len(unfinished) + 1
 
 
+def test_a_reader_like_another_counts_nothing_again_and_follows_by_itself(
+    populated: Location,
+) -> None:
+    asked: list[str] = []
+    with asking(populated) as first:
+        before = stand(first)
+        second = Reader(populated, like=first)
+        second._connection.set_trace_callback(asked.append)  # type: ignore[union-attr]
+        with contextlib.closing(second):
+            numbers = [second.trial_count(study_id) for study_id in range(1, 7)]
+            with writing_to(populated) as change:
+                change(insert_trial(9_999, 1, 20, "COMPLETE", random.Random(1)))
+            later = second.trial_count(1)
+            unmoved = first._tallies.of(1).counts.total()
+
+    assert before
+    assert numbers == [20] * 6
+    assert (later, unmoved) == (21, 20)
+    assert not any("GROUP BY" in sql for sql in asked)
+
+
 def test_a_list_of_many_studies_takes_as_many_statements_as_one_of_few(
     populated: Location, tmp_path: Path
 ) -> None:

@@ -16,6 +16,7 @@ from hyperion_tui.wire import Place, Wire
 
 WIDTH, HEIGHT = 12, 3
 COLOURS = ["", "red", "on blue", "#7f8aa3 on #12151c", "bold #c8d0e0 on #12151c"]
+COLOURS += ["#87afff on #303030", "bold #87afff", "#86afff on #121212"]
 COLOURS += ["underline", "dim red", "bold reverse", "color(200) on color(17)", "bright_red"]
 TOKEN = re.compile(r"\x1b\[([0-9;]*)([A-Za-z])|(.)", re.DOTALL)
 
@@ -56,7 +57,7 @@ class Shown:
             code = left.pop(0)
             if code in ("38", "48"):
                 more = 4 if left[0] == "2" else 2
-                colour = ";".join([code, *left[:more]])
+                colour = _in_full(";".join([code, *left[:more]]))
                 del left[:more]
                 front, back = (colour, back) if code == "38" else (front, colour)
             elif code in ("", "0"):
@@ -72,6 +73,21 @@ class Shown:
             else:
                 back = code
         self.look = (front, back, attributes)
+
+
+def _in_full(colour: str) -> str:
+    """A numbered colour by its parts, as xterm makes them up (256colres.pl)."""
+    kind, way, *parts = colour.split(";")
+    if way == "2" or int(parts[0]) < 16:
+        # One more or less is the same colour: #86afff is sent as #87afff.
+        return colour.replace(";134;", ";135;")
+    number = int(parts[0])
+    if number >= 232:
+        rgb = [8 + 10 * (number - 232)] * 3
+    else:
+        cube = (number - 16) // 36, (number - 16) // 6 % 6, (number - 16) % 6
+        rgb = [55 + 40 * step if step else 0 for step in cube]
+    return ";".join([kind, "2", *map(str, rgb)])
 
 
 def _of(sign: str, look: Look) -> Look:
@@ -140,3 +156,11 @@ def test_a_sign_of_two_cells_that_was_covered_by_half_is_not_sent_again():
     beside = [(0, 0, Strip([Segment("a")])), (2, 0, Strip([Segment("b")]))]
 
     assert wire.send(beside, WIDTH, ColorSystem.TRUECOLOR) == "\x1b[1;1Ha\x1b[1Cb"
+
+
+def test_a_colour_of_the_256_goes_by_its_number_and_any_other_in_full():
+    style = Style.parse("#87afff on #12151c")
+
+    sent = Wire().send([(0, 0, Strip([Segment("a", style)]))], WIDTH, ColorSystem.TRUECOLOR)
+
+    assert sent == "\x1b[1;1H\x1b[38;5;111;48;2;18;21;28ma\x1b[0m"

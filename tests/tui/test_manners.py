@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from engines.models import catalogue
+from engines.study.location import Location
 from engines.study.records import Best
 from hyperion_tui import clipboard, heralds, query, signs, text
 from hyperion_tui.config import Settings
@@ -321,3 +323,22 @@ async def test_log_and_tree_are_filtered_by_state_and_model(store: Store):
         await seat.press("enter")
         tree = seat.app.screen.query_one("#tree")
         assert [getattr(line, "name", line) for line in tree._lines] == ["ensemble", "xgboost"]
+
+
+async def test_garbage_waits_for_the_first_picture_and_no_longer(monkeypatch: pytest.MonkeyPatch):
+    usual = gc.get_threshold()
+    gc.disable()
+    try:
+        async with sitting(Location(Path("/nowhere/studies.db")), settle=False) as seat:
+            await seat.until(gc.isenabled, "the end of the start")
+            assert gc.get_freeze_count() > 10_000
+
+            monkeypatch.setattr("hyperion_tui.app._TIDY_AT", 0)
+            collected: list[int] = []
+            gc.callbacks.append(lambda phase, info: collected.append(info["generation"]))
+            await seat.until(lambda: 2 in collected, "a look through all that is new")
+            gc.callbacks.pop()
+    finally:
+        gc.enable()
+        gc.unfreeze()
+        gc.set_threshold(*usual)

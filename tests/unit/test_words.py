@@ -133,7 +133,5 @@ def test_a_study_is_told_by_its_certainty_and_before_that_by_its_trials() -> Non
         "svr (4,000 of 50,000 rows): 0.71..0.79, held-out 0.652..0.758 (95 %), "
         "p <0.001 against mean, best is trial 1"
     )
-    assert words.about_study(a_study()) == (
-        "ridge: 3 complete, 0 pruned, 0 failed, best is trial 1"
-    )
+    assert words.about_study(a_study()) == ("ridge: 3 complete, best is trial 1")
     assert words.about_study(replace(study, message="it ended")) == "svr: it ended"
