@@ -46,7 +46,7 @@ class Schedule:
 
     epochs: at most. batch: rows of a step. patience: epochs without a better loss on the rows set
     aside after which training ends; after half of them the rate is halved. clip: the largest norm
-    of a gradient.
+    of a gradient. rows: of an epoch, drawn anew for each; None: all.
     """
 
     learning_rate: float
@@ -55,6 +55,7 @@ class Schedule:
     weight_decay: float = 0.0
     patience: int = 8
     clip: float = 1.0
+    rows: int | None = None
 
 
 class Training:
@@ -134,12 +135,12 @@ class Training:
     def _train(self, deadline: float | None) -> float:
         rows, size = self._rows, self.schedule.batch
         device = rows.x.device
-        order = torch.randperm(len(rows), generator=self._random).to(device)
+        order = torch.randperm(len(rows), generator=self._random)[: self.schedule.rows]
         total = torch.zeros((), device=device)
         parameters = self._optimiser.parameters
         self.network.train()
         with self._borrowed_generator():
-            for index in order.split(size):
+            for index in order.to(device).split(size):
                 self._optimiser.forget()
                 loss = self._loss(self.network(rows.x[index]), rows.y[index])
                 loss.backward()
@@ -149,7 +150,7 @@ class Training:
                 if deadline is not None and time.monotonic() >= deadline:
                     self.was_cut = True
                     break
-        return float(total) / len(rows)
+        return float(total) / len(order)
 
     def _loss_aside(self) -> float:
         assert self._aside is not None
