@@ -27,15 +27,24 @@ def kept(world: World) -> list[Path]:
     return list((world.location.side / "checkpoints").rglob("*.pickle"))
 
 
+KINDS = {
+    "rows": ("simple_mlp",),
+    "windows": ("lstm",),
+    "a forecast": ("transformer", "--task", "forecast", "--horizon", "3"),
+}
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_training_goes_on_after_pause_and_kill_as_if_nothing_had_happened(
-    world: World, tmp_path: Path
+    kind: str, world: World, tmp_path: Path
 ) -> None:
+    words = ("run", *KINDS[kind], *WORDS, "--trials", "1")
     calm = World(tmp_path / "calm" / "studies.db")
     calm.store.parent.mkdir()
-    calm.hyperion("run", "simple_mlp", *WORDS, "--trials", "1")
+    calm.hyperion(*words)
 
-    world.hyperion("run", "simple_mlp", *WORDS, "--trials", "1", "--detach")
+    world.hyperion(*words, "--detach")
     first = wait_until(lambda: saves(world), "the first save")
     world.hyperion("pause", "e")
     wait_until(lambda: world.state("e") == "paused", "the pause", 20)
