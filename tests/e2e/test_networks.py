@@ -42,7 +42,8 @@ def test_a_training_goes_on_after_pause_and_kill_as_if_nothing_had_happened(
     words = ("run", *KINDS[kind], *WORDS, "--trials", "1")
     calm = World(tmp_path / "calm" / "studies.db")
     calm.store.parent.mkdir()
-    calm.hyperion(*words)
+    calm.hyperion(*words, "--detach")
+    wait_until(lambda: calm.state("e") == "done", "the run left alone", 400)
 
     world.hyperion(*words, "--detach")
     first = wait_until(lambda: saves(world), "the first save")
@@ -56,7 +57,7 @@ def test_a_training_goes_on_after_pause_and_kill_as_if_nothing_had_happened(
     world.kill_everything()
     assert kept(world)
     world.hyperion("resume", "e")
-    wait_until(lambda: world.state("e") == "done", "the experiment to end")
+    wait_until(lambda: world.state("e") == "done", "the experiment to end", 400)
 
     assert world.ask(TABLE) == calm.ask(TABLE)
     assert not kept(world)

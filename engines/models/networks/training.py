@@ -24,6 +24,9 @@ from engines.models.networks.adamw import AdamW
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(predicted, wanted) -> the mean over a batch."""
 
+STATE_FORMAT = 2
+"""Of what `Training.state` gives; a new number for whatever changes how a training goes on."""
+
 MOST_PREDICTED = 256
 """Rows that go through a network at once where nothing is learned: memory grows with them, and for
 windows of many columns larger parts take longer as well."""
@@ -178,6 +181,7 @@ class Training:
     def state(self) -> dict[str, Any]:
         """Everything that the next epochs depend on, beside what the constructor takes."""
         return {
+            "format": STATE_FORMAT,
             "numbers": {name: getattr(self, name) for name in self._NUMBERS},
             "network": self.network.state_dict(),
             "kept": self._kept,
@@ -187,7 +191,13 @@ class Training:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on where `state` was taken: same network, rows, schedule and seed."""
+        """Go on where `state` was taken: same network, rows, schedule and seed.
+
+        A state of another format, of an earlier version of this program, is left alone: the
+        training then begins anew.
+        """
+        if state.get("format") != STATE_FORMAT:
+            return
         for name in self._NUMBERS:
             setattr(self, name, state["numbers"][name])
         self.network.load_state_dict(state["network"])
