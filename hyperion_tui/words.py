@@ -104,15 +104,17 @@ def training(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "rounds", "  ".join(str(count) for count in rounds)
     if rows := metrics.get("rows"):
         yield "rows", f"trained on {rows_used((rows[0], rows[1]))}"
+    if rows := metrics.get("epoch_rows"):
+        yield "epoch", f"{rows[0]:,} of {rows[1]:,} rows, drawn anew for each: all would take long"
     if cut := metrics.get("cut_short"):
         yield "cut short", f"{text.plural(cut, 'fold')}: the time was up before training was"
     if steps := metrics.get("steps"):
         yield "steps", f"{steps[0]:,} of {steps[1]:,} a seed"
     if "median_seed" in metrics:
         yield "median seed", f"the {ORDINALS[metrics['median_seed']]} of them"
-    known = {"folds", "objectives", "rounds", "rows", "cut_short", "steps", "median_seed"}
+    known = {"folds", "objectives", "rounds", "rows", "epoch_rows", "cut_short", "steps"}
     for name, value in metrics.items():
-        if name not in known:
+        if name not in known | {"median_seed"}:
             yield name, _measure(value)
 
 

@@ -147,8 +147,9 @@ class Evaluation:
 
         folds: scores. raced: scores at each fold's own best round, which trials are compared by
         while they run, where they differ. rows: (used, there were) of the first fold, if a cap
-        left some out. rounds: of each fold, for models that grow by rounds. cut_short: folds whose
-        training was ended by time.
+        left some out. epoch_rows: the like for an epoch of a network, of the last fold, which has
+        the most rows where they are in order. rounds: of each fold, for models that grow by
+        rounds. cut_short: folds whose training was ended by time.
         """
         raced = [outcome.score for outcome in self.outcomes]
         found: dict[str, Any] = {"folds": raced}
@@ -157,6 +158,9 @@ class Evaluation:
         used, there = self.outcomes[0].rows if self.outcomes else (0, 0)
         if used < there:
             found["rows"] = [used, there]
+        used, there = (self.outcomes[-1].epoch_rows if self.outcomes else None) or (0, 0)
+        if used < there:
+            found["epoch_rows"] = [used, there]
         rounds = [outcome.rounds for outcome in self.outcomes if outcome.rounds is not None]
         if rounds:
             found["rounds"] = rounds

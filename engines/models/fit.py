@@ -123,6 +123,7 @@ class FoldOutcome:
 
     score, predicted: at the round that these very validation rows liked best. courses: what they
     were predicted to be after other rounds, as the estimator says it; empty if that was not kept.
+    epoch_rows: (used, there were) of an epoch, for a network.
     rounds and courses are those of each step for a forecast of one estimator a step. last: the
     last known values of the validation rows, for a model that says changes.
     """
@@ -136,6 +137,7 @@ class FoldOutcome:
     courses: list[Course] = field(default_factory=list)
     last: Floats | None = None
     fit_s: float = 0.0
+    epoch_rows: tuple[int, int] | None = None
 
     def after(self, rounds: Sequence[float]) -> Floats:
         """The predictions after the last noted round up to each of `rounds`, or the first one."""
@@ -230,6 +232,7 @@ class Trainer:
             courses=courses if all(courses) else [],
             last=last,
             fit_s=fit_s,
+            epoch_rows=getattr(estimator, "epoch_rows_", None),
         )
 
     def refit(

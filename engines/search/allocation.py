@@ -26,7 +26,7 @@ and hopeless ones rest.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median, median_low
 
@@ -40,8 +40,12 @@ chosen by its gain alone, or the cheapest model would get a dozen trials before 
 PRIOR_SCALES = 10.0
 """By how many scales of good scores the models with priors 1 and 0 differ, or so."""
 
-LOADING_S = 0.5
-"""For a worker to import the library of a family that it has not used yet."""
+LOADING_S = {"pytorch": 1.3, "advanced": 1.5}
+USUAL_LOADING_S = 0.2
+AFTER_TORCH_S = 0.3
+"""Processor seconds for a worker to import what a family needs that it has not used yet, measured
+(`bench/networks.py --only fixed` prints those of torch): families of torch; the others, 0.05 to
+0.3 s; and one of torch where the other was used before."""
 
 FAIR_SHARE = 0.4
 """A model that was not tried yet comes last if its first trial would take more of the time left."""
@@ -74,7 +78,7 @@ class StudyView:
     goal: finished trials wanted, or None. finished, running, waiting: trials by state.
     best, second, fifth: its best scores of complete trials; None where there are fewer.
     first_s: seconds that its trial 0 took, None if it is not complete. recent_s: mean seconds of
-    its latest finished trials. loaded: whether the asking worker has imported its library.
+    its latest finished trials. loading_s: seconds for the asking worker to import its library.
     weights: relative cost of each set of the portfolio. expected_s: seconds of a trial of the
     defaults by the declared law; None for a study without a plan, which is never judged by cost.
     averages: whether its first trial may be cut short, see `most_seconds`.
@@ -91,7 +95,7 @@ class StudyView:
     fifth: float | None = None
     first_s: float | None = None
     recent_s: float | None = None
-    loaded: bool = True
+    loading_s: float = 0.0
     weights: Sequence[float] = field(default=())
     prior: float = DEFAULT_PRIOR
     expected_s: float | None = None
@@ -118,6 +122,15 @@ def view_plan(plan: Mapping[str, object] | None) -> dict[str, object]:
     return told
 
 
+def loading_s(family: str, loaded: Collection[str]) -> float:
+    """Seconds that a worker which has used the families `loaded` needs to import one."""
+    if family in loaded:
+        return 0.0
+    if family in LOADING_S and not LOADING_S.keys().isdisjoint(loaded):
+        return AFTER_TORCH_S
+    return LOADING_S.get(family, USUAL_LOADING_S)
+
+
 def choose(
     studies: Sequence[StudyView], *, maximize: bool, seconds_left: float | None, workers: int
 ) -> list[int]:
@@ -131,7 +144,7 @@ def choose(
     was ever complete and nothing runs. workers: how many share the time.
     """
     if seconds_left is None:
-        turns = sorted(studies, key=lambda s: (_share(s), not s.loaded))
+        turns = sorted(studies, key=lambda s: (_share(s), s.loading_s > 0))
         return [s.study_id for s in turns if s.is_open]
     pace = machine_pace(studies)
     sign = 1.0 if maximize else -1.0
@@ -160,11 +173,11 @@ def choose(
         if cheapest is None or seconds < cheapest[0]:
             cheapest = (seconds, place)
         judged = study.expected_s is not None
-        if judged and seconds > max(seconds_left, 0.0):
+        if judged and seconds + study.loading_s > max(seconds_left, 0.0):
             continue
         untried = judged and not study.finished and not study.running
         dear = untried and top is not None and seconds > fair * seconds_left
-        price = seconds + trifle + (0.0 if study.loaded else LOADING_S)
+        price = seconds + trifle + study.loading_s
         gain = _gain(study, top, usual, sign)
         # Once the strong ones have a score.
         is_trifle = not strong_left and study.study_id in cheap

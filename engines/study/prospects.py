@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from engines.search.allocation import StudyView, view_plan
+from engines.search.allocation import StudyView, loading_s, view_plan
 from engines.study import reserve
 from engines.study.database import sql
 
@@ -125,6 +125,6 @@ def _view(study: Row[Any], scores: Any, loaded: Collection[str]) -> StudyView:
         finished=study.finished,
         running=study.running,
         waiting=study.waiting,
-        loaded=study.family in loaded,
+        loading_s=loading_s(study.family, loaded),
         **known,
     )

@@ -27,15 +27,25 @@ def kept(world: World) -> list[Path]:
     return list((world.location.side / "checkpoints").rglob("*.pickle"))
 
 
+KINDS = {
+    "rows": ("simple_mlp",),
+    "windows": ("lstm",),
+    "a forecast": ("transformer", "--task", "forecast", "--horizon", "3"),
+}
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_training_goes_on_after_pause_and_kill_as_if_nothing_had_happened(
-    world: World, tmp_path: Path
+    kind: str, world: World, tmp_path: Path
 ) -> None:
+    words = ("run", *KINDS[kind], *WORDS, "--trials", "1")
     calm = World(tmp_path / "calm" / "studies.db")
     calm.store.parent.mkdir()
-    calm.hyperion("run", "simple_mlp", *WORDS, "--trials", "1")
+    calm.hyperion(*words, "--detach")
+    wait_until(lambda: calm.state("e") == "done", "the run left alone", 400)
 
-    world.hyperion("run", "simple_mlp", *WORDS, "--trials", "1", "--detach")
+    world.hyperion(*words, "--detach")
     first = wait_until(lambda: saves(world), "the first save")
     world.hyperion("pause", "e")
     wait_until(lambda: world.state("e") == "paused", "the pause", 20)
@@ -47,7 +57,7 @@ def test_a_training_goes_on_after_pause_and_kill_as_if_nothing_had_happened(
     world.kill_everything()
     assert kept(world)
     world.hyperion("resume", "e")
-    wait_until(lambda: world.state("e") == "done", "the experiment to end")
+    wait_until(lambda: world.state("e") == "done", "the experiment to end", 400)
 
     assert world.ask(TABLE) == calm.ask(TABLE)
     assert not kept(world)

@@ -161,20 +161,33 @@ async def test_space_marks_a_model_and_a_branch_shows_that_some_are_marked(store
         await seat.sees("[ ] sklearn")
 
 
+@pytest.mark.parametrize(
+    ("model", "package", "family", "left"),
+    [
+        ("catboost", "catboost", "ensemble", "2/3"),
+        ("patchtst", "torch", "advanced", "0/5"),
+        ("flaml", "flaml", "automl", "0/1"),
+    ],
+)
 async def test_a_model_without_its_package_is_grey_and_says_how_to_get_it(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    model: str,
+    package: str,
+    family: str,
+    left: str,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setenv("HYPERION_HIDE_PACKAGES", "catboost")
+    monkeypatch.setenv("HYPERION_HIDE_PACKAGES", package)
     add_typical(store)
 
     async with sitting(store.location) as seat:
         models = seat.app.screen.query_one("#tree")
-        place = next(i for i, s in enumerate(models._lines) if getattr(s, "name", "") == "catboost")
+        place = next(i for i, s in enumerate(models._lines) if getattr(s, "name", "") == model)
         await seat.press(*["down"] * place)
-        await seat.sees("catboost needs catboost: pip install")
+        await seat.sees(f"{model} needs {package}: pip install")
 
-        assert "catboost" in seat.line("missing")
-        assert "2/3" in seat.line("ensemble")
+        assert "missing" in seat.line(f" {model}  ")
+        assert left in seat.line(family)
         await seat.press("space")
         await seat.misses("marked")
 

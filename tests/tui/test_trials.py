@@ -113,7 +113,8 @@ async def test_a_failed_trial_shows_why_beside_the_best_one(store: Store):
 async def test_a_trial_that_lost_the_race_says_so_in_words(store: Store):
     experiment = store.experiment(pruner="racing", split='{"kind": "random folds", "folds": 5}')
     study = store.study(experiment, "lightgbm", want="pause")
-    metrics = '{"folds": [0.3, 0.4], "rounds": [40, 51], "rows": [4000, 50000], "cut_short": 1}'
+    metrics = '{"folds": [0.3, 0.4], "rounds": [40, 51], "rows": [4000, 50000], "cut_short": 1,'
+    metrics += ' "epoch_rows": [158, 3400]}'
     trial = store.trial(study, 0, 0.35, "PRUNED", metrics=metrics)
     store.insert(
         "trial_intermediate_values",

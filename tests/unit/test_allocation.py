@@ -15,6 +15,7 @@ from engines.search.allocation import (
     StudyView,
     choose,
     expected_seconds,
+    loading_s,
     machine_pace,
     most_seconds,
     takes_portfolio,
@@ -44,7 +45,7 @@ def test_without_a_time_limit_the_smallest_share_of_the_goal_comes_first() -> No
     studies = [
         StudyView(1, goal=4, finished=2),
         StudyView(2, goal=10, finished=1),
-        StudyView(3, goal=10, running=1, loaded=False),
+        StudyView(3, goal=10, running=1, loading_s=0.5),
         StudyView(4, goal=2, finished=1, is_open=False),
     ]
 
@@ -225,8 +226,19 @@ def test_a_set_of_the_portfolio_that_does_not_fit_leaves_its_place_to_the_sample
     assert takes_portfolio(new(1), [third], 0.1)
 
 
+def test_torch_is_loaded_once_for_all_families_that_need_it() -> None:
+    assert loading_s("pytorch", ()) > loading_s("ensemble", ()) > 0
+    assert loading_s("advanced", {"sklearn"}) > loading_s("advanced", {"pytorch"}) > 0
+    assert loading_s("advanced", {"advanced"}) == 0
+
+
+def test_a_trial_that_fits_only_without_the_import_before_it_is_not_begun() -> None:
+    assert order(view(1, loading_s=1.5, recent_s=9.0, weights=()), left=10.0) == []
+    assert order(view(1, loading_s=0.5, recent_s=9.0, weights=()), left=10.0) == [1]
+
+
 def test_a_library_that_is_not_loaded_has_its_price() -> None:
-    assert order(view(1, loaded=False), view(2)) == [2, 1]
+    assert order(view(1, loading_s=0.5), view(2)) == [2, 1]
 
 
 def test_a_plan_tells_what_a_view_needs_and_its_absence_nothing() -> None:

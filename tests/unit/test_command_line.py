@@ -357,6 +357,16 @@ def test_capabilities_count_what_can_run_and_name_the_tasks(
     lean = say("capabilities").out
     assert re.search(r"^ensemble +2/3 ", lean, re.MULTILINE)
     assert "catboost needs catboost: pip install" in lean
+    monkeypatch.setenv("HYPERION_HIDE_PACKAGES", "torch,flaml")
+    lean = say("capabilities").out
+    for family, models in (("pytorch", 4), ("advanced", 5), ("automl", 1)):
+        assert re.search(rf"^{family} +0/{models} ", lean, re.MULTILINE)
+    assert 'patchtst needs torch: pip install "hyperion-tui[deep]"' in lean
+    assert 'flaml needs flaml: pip install "hyperion-tui[automl]"' in lean
+    rows = {spec["model"]: spec for spec in json.loads(say("capabilities", "--json").out)}
+    assert rows["ridge"]["available"]
+    assert not rows["lstm"]["available"]
+    assert rows["lstm"]["reason"] == 'needs torch: pip install "hyperion-tui[deep]"'
 
 
 def test_one_trial_is_told_with_its_folds_and_its_error(say: Say, store: Location) -> None:

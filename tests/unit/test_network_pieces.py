@@ -1,16 +1,29 @@
-"""Dropout and the optimiser of networks: as torch's own, for less."""
+"""Pieces of networks: dropout and the optimiser, as torch's own for less; what a training costs."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
+from engines.models import catalogue  # noqa: E402
+from engines.models.networks import estimator  # noqa: E402
 from engines.models.networks.adamw import AdamW  # noqa: E402
 from engines.models.networks.dropout import Dropout  # noqa: E402
+from engines.models.networks.work import (  # noqa: E402
+    LEAST_EPOCHS,
+    LEAST_ROWS,
+    PRODUCT_S,
+    VALUE_S,
+    Work,
+    count,
+)
+from engines.models.pytorch.estimators import SimpleMLPRegressor  # noqa: E402
 
 
 @pytest.mark.parametrize("p", [0.1, 0.3, 0.5, 0.9])
@@ -103,3 +116,66 @@ def test_a_training_does_not_import_the_compiler_of_torch() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
     )
     assert done.stdout == "False\n", done.stderr
+
+
+# -- what a training may cost ---------------------------------------------------------------------
+
+
+def test_a_dear_network_gets_fewer_rows_an_epoch_and_fewer_epochs_and_a_cheap_one_all() -> None:
+    cheap, dear = Work(row_s=1e-5, step_s=1e-3), Work(row_s=2e-2, step_s=1e-1)
+
+    assert cheap.epoch_rows(4_000, 64) == 4_000
+    assert cheap.epochs(4_000, 64) > 200
+    assert dear.epoch_rows(4_000, 64) == LEAST_ROWS
+    assert LEAST_EPOCHS <= dear.epochs(LEAST_ROWS, 16) < 40
+    assert dear.epoch_rows(50, 6) == 50
+
+
+@pytest.mark.parametrize("name", ["simple_mlp", "lstm", "cnn", "patchtst", "transformer", "tft"])
+def test_larger_networks_are_counted_as_dearer(name: str) -> None:
+    form = catalogue.find(name).form("regression")
+    small = {**form.defaults, "batch_size": 64}
+    sizes = ("width", "hidden", "channels", "d_model", "hidden_size")
+    large = {k: 4 * v if k in sizes else v for k, v in small.items()}
+
+    def work(params: dict[str, Any]) -> Work:
+        built = form.load_class()(**form.space.arguments(params))
+        x = torch.randn(1, built.context_length, 5) if form.windows else torch.randn(1, 5)
+        return count(built._network(5, 1), x)
+
+    assert work(large).row_s > 1.5 * work(small).row_s > 0
+    assert work(large).step_s > work(small).step_s > 0
+    assert work(small) == work(small)
+
+
+def test_counting_leaves_a_network_and_the_generator_as_they_were() -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(3, 4), Dropout(0.5)).train()
+    torch.manual_seed(5)
+    expected = torch.rand(2)
+    torch.manual_seed(5)
+    counted = count(module, torch.randn(1, 3, generator=torch.Generator().manual_seed(0)))
+
+    assert torch.equal(torch.rand(2), expected)
+    assert module.training
+    assert not any(layer._forward_hooks for layer in module)
+    assert counted.row_s == pytest.approx(12 * PRODUCT_S + 8 * VALUE_S)
+
+
+def test_an_epoch_of_some_rows_draws_others_each_time_and_is_recorded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(estimator, "count", lambda *_: Work(row_s=0.02, step_s=0.0))
+    seen: list[Any] = []
+    real = SimpleMLPRegressor._loss
+    monkeypatch.setattr(
+        SimpleMLPRegressor, "_loss", lambda _, p, y: (seen.append(y), real(p, y))[1]
+    )
+    X = np.random.default_rng(0).normal(size=(2_000, 2))
+    fitted = SimpleMLPRegressor(max_epochs=3, batch_size=512).fit(X, X[:, 0])
+
+    assert fitted.epoch_rows_ == (LEAST_ROWS, 1_700)
+    steps = [len(y) for y in seen]
+    assert steps == 3 * (8 * [16] + [LEAST_ROWS])  # the last ones are those that stop it
+    first, second = (torch.cat(seen[n * 9 : n * 9 + 8]).flatten().tolist() for n in (0, 1))
+    assert len(set(first) & set(second)) < 40
+    assert torch.equal(seen[8], seen[17])

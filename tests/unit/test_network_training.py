@@ -109,6 +109,18 @@ def test_a_training_taken_up_by_another_process_ends_with_the_same_weights(stop_
     assert all(torch.equal(a, b) for a, b in pairs)
 
 
+def test_the_state_of_an_earlier_version_begins_the_training_anew() -> None:
+    whole, first, second = run(begin()), begin(), begin()
+    first.advance()
+    state = first.state()
+    del state["format"], state["optimiser"]["means"]
+    second.restore(state)
+
+    assert second.epoch == 0
+    pairs = zip(weights(run(second).best()), weights(whole.best()), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
 def test_the_weights_of_the_best_epoch_are_kept_and_training_ends_by_patience() -> None:
     one = begin(learning_rate=0.05, epochs=400, patience=6)
     losses, kept = [], []

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from engines.models.learner import FoldView, Watch
 from engines.models.networks.training import Rows, Schedule, Training, predict
 from engines.models.networks.windows import windows, with_history
+from engines.models.networks.work import LEAST_ROWS, count
 
 Floats = npt.NDArray[np.float64]
 
@@ -101,17 +102,10 @@ class Network(BaseEstimator):
     ) -> Self:
         rows = self._rows(X, self._encoded(y))
         train, aside = _set_aside(rows, self.seed, ordered) if epochs is None else (rows, None)
-        plain = PLAIN if aside is None else self.max_epochs
-        schedule = Schedule(
-            learning_rate=self.learning_rate,
-            batch=max(2, min(self.batch_size, len(train) // LEAST_STEPS)),
-            epochs=epochs or min(plain, self.max_epochs),
-            weight_decay=self.weight_decay,
-            patience=self.patience,
-        )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             network = self._network(X.shape[1], self._outputs).to(rows.x.device)
+        schedule, aside = self._planned(network, train, aside, epochs)
         training = Training(network, self._loss, train, aside, schedule, self.seed)
         saver = watch.saver
         if saver is not None and saver.state is not None:
@@ -128,6 +122,27 @@ class Network(BaseEstimator):
         self.module_ = training.best().cpu()
         self.rounds_ = training.best_epoch
         return self
+
+    def _planned(
+        self, network: nn.Module, train: Rows, aside: Rows | None, epochs: int | None
+    ) -> tuple[Schedule, Rows | None]:
+        """How to train, and the rows to stop by; on a CPU within what `work.py` allows."""
+        plain = PLAIN if aside is None else self.max_epochs
+        most, rows = min(plain, self.max_epochs), len(train)
+        if rows and train.x.device.type == "cpu":
+            work = count(network, train.x[:1])
+            rows = work.epoch_rows(rows, min(self.batch_size, max(2, rows // LEAST_STEPS)))
+            most = min(most, work.epochs(rows, max(2, min(self.batch_size, rows // LEAST_STEPS))))
+        self.epoch_rows_ = (rows, len(train))
+        schedule = Schedule(
+            learning_rate=self.learning_rate,
+            batch=max(2, min(self.batch_size, rows // LEAST_STEPS)),
+            epochs=epochs or most,
+            weight_decay=self.weight_decay,
+            patience=self.patience,
+            rows=rows,
+        )
+        return schedule, None if aside is None else _thinned(aside, max(LEAST_ROWS, rows // 2))
 
     def _rows(self, X: Floats, y: Tensor) -> Rows:
         x = torch.as_tensor(X, dtype=torch.float32)
@@ -286,6 +301,14 @@ def _set_aside(rows: Rows, seed: int, ordered: bool) -> tuple[Rows, Rows | None]
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
     kept, aside = order[held:].sort().values, order[:held].sort().values
     return Rows(rows.x[kept], rows.y[kept]), Rows(rows.x[aside], rows.y[aside])
+
+
+def _thinned(rows: Rows, most: int) -> Rows:
+    """At most so many of the rows, evenly from all of them."""
+    if len(rows) <= most:
+        return rows
+    index = torch.linspace(0, len(rows) - 1, most).long()
+    return Rows(rows.x[index], rows.y[index])
 
 
 def _packed(training: Training) -> bytes:

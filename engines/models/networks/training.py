@@ -24,6 +24,9 @@ from engines.models.networks.adamw import AdamW
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(predicted, wanted) -> the mean over a batch."""
 
+STATE_FORMAT = 2
+"""Of what `Training.state` gives; a new number for whatever changes how a training goes on."""
+
 MOST_PREDICTED = 256
 """Rows that go through a network at once where nothing is learned: memory grows with them, and for
 windows of many columns larger parts take longer as well."""
@@ -46,7 +49,7 @@ class Schedule:
 
     epochs: at most. batch: rows of a step. patience: epochs without a better loss on the rows set
     aside after which training ends; after half of them the rate is halved. clip: the largest norm
-    of a gradient.
+    of a gradient. rows: of an epoch, drawn anew for each; None: all.
     """
 
     learning_rate: float
@@ -55,6 +58,7 @@ class Schedule:
     weight_decay: float = 0.0
     patience: int = 8
     clip: float = 1.0
+    rows: int | None = None
 
 
 class Training:
@@ -134,12 +138,12 @@ class Training:
     def _train(self, deadline: float | None) -> float:
         rows, size = self._rows, self.schedule.batch
         device = rows.x.device
-        order = torch.randperm(len(rows), generator=self._random).to(device)
+        order = torch.randperm(len(rows), generator=self._random)[: self.schedule.rows]
         total = torch.zeros((), device=device)
         parameters = self._optimiser.parameters
         self.network.train()
         with self._borrowed_generator():
-            for index in order.split(size):
+            for index in order.to(device).split(size):
                 self._optimiser.forget()
                 loss = self._loss(self.network(rows.x[index]), rows.y[index])
                 loss.backward()
@@ -149,7 +153,7 @@ class Training:
                 if deadline is not None and time.monotonic() >= deadline:
                     self.was_cut = True
                     break
-        return float(total) / len(rows)
+        return float(total) / len(order)
 
     def _loss_aside(self) -> float:
         assert self._aside is not None
@@ -177,6 +181,7 @@ class Training:
     def state(self) -> dict[str, Any]:
         """Everything that the next epochs depend on, beside what the constructor takes."""
         return {
+            "format": STATE_FORMAT,
             "numbers": {name: getattr(self, name) for name in self._NUMBERS},
             "network": self.network.state_dict(),
             "kept": self._kept,
@@ -186,7 +191,13 @@ class Training:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on where `state` was taken: same network, rows, schedule and seed."""
+        """Go on where `state` was taken: same network, rows, schedule and seed.
+
+        A state of another format, of an earlier version of this program, is left alone: the
+        training then begins anew.
+        """
+        if state.get("format") != STATE_FORMAT:
+            return
         for name in self._NUMBERS:
             setattr(self, name, state["numbers"][name])
         self.network.load_state_dict(state["network"])
