@@ -81,6 +81,10 @@ def test_agents_and_baselines_end_in_one_table_and_the_best_policy_trades_again(
     assert "DSR" in shown(world, "compare", "e")
     again = world.hyperion("backtest", "e/td3", "--data", data)
     assert again["metrics"]["num_trades"] > 0
+    home = str(tmp_path / "taken")
+    assert world.hyperion("export", "e/td3", "--to", home)["trading"]["periods"]["test"]
+    assert world.hyperion("backtest", home, "--data", data)["metrics"] == again["metrics"]
+    assert len(world.hyperion("predict", home, data)["predictions"]) == 520
 
 
 @pytest.mark.slow
