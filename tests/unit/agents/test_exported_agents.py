@@ -24,6 +24,7 @@ from engines.export import choice, make
 from engines.export.agent import ExportedAgent
 from engines.export.agents import export_agent
 from engines.export.predictor import Predictor
+from engines.face.agents import as_bars, create_trading
 from engines.models.rl_agents.policy import AgentPolicy, Card
 from engines.models.rl_agents.stages import trade
 from engines.run.agents import Agents
@@ -288,6 +289,32 @@ def test_an_agent_trained_on_columns_of_one_s_own_is_backtested_on_them(
     found = json.loads(capsys.readouterr().out)["metrics"]
     assert found["num_trades"] == wanted["num_trades"] > 0
     assert found["final_balance"] == pytest.approx(wanted["final_balance"], rel=1e-9)
+
+
+@pytest.mark.slow
+def test_an_agent_of_columns_of_one_s_own_is_exported_and_needs_them_as_they_were_given(
+    tmp_path: Path,
+) -> None:
+    random, location = np.random.default_rng(0), Location(tmp_path / "studies.db")
+    X = pd.DataFrame({"mood": random.normal(50, 7, 480), "rsi": random.normal(3, 1, 480)})
+    y = random.normal(scale=0.01, size=480)
+    asked = Request(selectors=("td3",), trials=1, episodes=1, name="e", task="trading")
+    number = create_trading(location, asked, [(X, y)], lambda _: None)
+    run_inline(location, number).storage.close()
+    as_bars(X, y)[["open", "high", "low", "close"]].join(X).to_csv(tmp_path / "m.csv", index=False)
+
+    with closing(Reader(location)) as reader:
+        experiment, study = choice.find(reader, "e/td3")
+    context = Context(location, number, 0)
+    with closing(context.storage):
+        options = {"force": False, "refit": False, "tell": print}
+        card = make.export(context, experiment, study, tmp_path / "agent", **options)
+    found = ExportedAgent.load(tmp_path / "agent").predict_file(tmp_path / "m.csv")
+
+    test = Agents(context).stages.test
+    assert card["trading"]["own_features"] == ["mood", "x_rsi"]
+    ratio = trade(found, test).metrics["sharpe_ratio"]
+    assert ratio == pytest.approx(card["scores"]["held_out_of_this"], rel=1e-9)
 
 
 def test_a_column_that_the_agent_needs_is_named(
