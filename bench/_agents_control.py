@@ -29,20 +29,22 @@ ARGUMENTS: dict[str, Any] = {
     "learning_starts": 1_000,
     "batch_size": 64,
     "train_freq": 4,
-    "target_update_interval": 200,
-    "gamma": 0.99,
+    "gradient_steps": 2,
+    "target_update_interval": 500,
+    "gamma": 0.98,
     "n_atoms": 51,
     "v_min": 0.0,
-    "v_max": 100.0,
+    "v_max": 50.0,
     "sigma0": 0.5,
     "n_steps": 3,
     "double": True,
     "dueling": True,
     "noisy": True,
     "prioritised": True,
-    "policy_kwargs": {"optimizer_kwargs": {"fused": True}},
+    "policy_kwargs": {"net_arch": [128, 128], "optimizer_kwargs": {"fused": True}},
 }
-"""A return of 1 a step is worth 100 at gamma 0.99. The learning rate falls to a tenth."""
+"""A return of 1 a step is worth 50 at gamma 0.98; 51 numbers then lie one step apart. The learning
+rate falls to a tenth. Chosen on seed 10."""
 
 
 def returns_of(model: Any, episodes: int = EPISODES) -> list[float]:
