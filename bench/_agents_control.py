@@ -31,10 +31,10 @@ ARGUMENTS: dict[str, Any] = {
     "train_freq": 4,
     "gradient_steps": 2,
     "target_update_interval": 500,
-    "gamma": 0.98,
+    "gamma": 0.99,
     "n_atoms": 51,
     "v_min": 0.0,
-    "v_max": 50.0,
+    "v_max": 100.0,
     "sigma0": 0.5,
     "n_steps": 3,
     "double": True,
@@ -43,8 +43,9 @@ ARGUMENTS: dict[str, Any] = {
     "prioritised": True,
     "policy_kwargs": {"net_arch": [128, 128], "optimizer_kwargs": {"fused": True}},
 }
-"""A return of 1 a step is worth 50 at gamma 0.98; 51 numbers then lie one step apart. The learning
-rate falls to a tenth. Chosen on seed 10."""
+"""A return of 1 a step is worth 100 at gamma 0.99. The learning rate falls to a tenth. Chosen on
+seed 10, where they came to 491. With gamma 0.98 (and v_max 50) it was 500 there, but 190 on seed 1,
+which had been looked at before gamma went back to 0.99."""
 
 
 def returns_of(model: Any, episodes: int = EPISODES) -> list[float]:
