@@ -53,8 +53,8 @@ def export_agent(
     """
     if options["refit"]:
         raise BadInput(
-            "--refit all is not for agents: two trainings of one agent differ by more than the "
-            "test bars would teach it, and none would be left to tell a good one: leave it out."
+            "--refit all is not for agents: trained again an agent is another one, and no bars "
+            "would be left to tell whether it is any good: leave it out."
         )
     assert experiment.dataset is not None
     agents, (_, study, trial) = Agents(context), chosen.weighed[0]

@@ -175,7 +175,7 @@ def test_a_study_that_goes_on_is_exported_without_a_look_at_the_test_period(
 
 
 def test_a_refit_is_refused_before_anything_is_written(world: World, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="--refit all is not for agents: two trainings"):
+    with pytest.raises(BadInput, match="--refit all is not for agents: trained again"):
         world.export(tmp_path / "agent", refit=True)
     assert not list(tmp_path.iterdir())
 
