@@ -268,7 +268,7 @@ def _add_export(add: Callable[[str, str, str], argparse.ArgumentParser]) -> None
     sub.add_argument("--to", required=True, metavar="DIR", help="a new folder")
     sub.add_argument("--refit", choices=("all",), help="learn from the held-out rows too, first")
     sub.add_argument("--force", action="store_true", help="replace an earlier export")
-    sub = add("predict", "use an exported model", "predict m new.csv --out predicted.csv")
+    sub = add("predict", "use an exported model or agent", "predict m new.csv --out predicted.csv")
     sub.add_argument("folder", metavar="DIR")
     sub.add_argument("data", metavar="DATA", help="CSV or Parquet with the same columns")
     sub.add_argument("--out", metavar="FILE", help="write CSV to FILE instead of stdout")
@@ -313,7 +313,7 @@ def _add_backtest(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "policy",
         metavar="POLICY",
-        help="flat, buy-and-hold, random, a column of positions (fractions of equity), a saved "
+        help="flat, buy-and-hold, random, a column of positions (fractions of equity), an exported "
         "agent's folder, or the study that it is of",
     )
     add = parser.add_argument

@@ -7,6 +7,7 @@ each bar.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,10 +21,12 @@ from engines.data.snapshot import Snapshot
 from engines.errors import BadInput, PackageMissing, one_line
 from simulator.bars import PRICES, Bars, load_bars
 from simulator.errors import PackageNeeded, SimulatorError
-from simulator.features import BUILT_IN
+from simulator.features import BUILT_IN, LOOK_BACK
 from simulator.samples import SAMPLES, load_sample
 
 TARGET = "close"
+
+LISTED = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +75,40 @@ def seen(bars: Bars) -> list[str] | None:
     return [*BUILT_IN, *bars.columns] if bars.columns else None
 
 
+def as_seen(bars: Bars, names: Sequence[str]) -> Bars:
+    """Bars whose columns are what an agent that was trained on features `names` sees of them.
+
+    What is no built-in feature was a column of the rows that it was trained on: that column is
+    taken, in spreads as there. Raises BadInput for one that is not there.
+    """
+    own = [name for name in names if name not in BUILT_IN]
+    if not own:
+        return replace(bars, columns={})
+    scaled = in_spreads(pd.DataFrame(dict(bars.columns)))
+    absent = [name for name in own if name not in scaled]
+    if absent:
+        there = ", ".join(list(bars.columns)[:LISTED]) or "none beside the prices"
+        raise BadInput(
+            f"{bars.name}: no column {', '.join(absent[:LISTED])}, which the agent was trained on; "
+            f"there are {there}."
+        )
+    return replace(bars, columns={name: scaled[name].to_numpy(np.float64) for name in own})
+
+
+def in_spreads(frame: pd.DataFrame) -> pd.DataFrame:
+    """Columns of numbers as agents see them: distances from their mean so far, in spreads so far.
+
+    Row t is scaled by rows up to t alone, so nothing of the future is in it; the first rows are
+    NaN, a missing value is the last known one. 0 where a column has never changed. Columns that are
+    no numbers are left out. Names of built-in features get an `x_` in front.
+    """
+    numbers = frame.select_dtypes(["number", "bool"]).astype(np.float64).ffill()
+    so_far = numbers.expanding(LOOK_BACK)
+    spread = so_far.std()
+    scaled = ((numbers - so_far.mean()) / spread.where(spread > 0)).where(spread != 0, 0.0)
+    return scaled.rename(columns={name: f"x_{name}" for name in numbers if name in BUILT_IN})
+
+
 def _dataset(
     bars: Bars, name: str, path: str | None, clock: str | None, *, show_columns: bool = False
 ) -> MarketData:
@@ -82,8 +119,9 @@ def _dataset(
     if show_columns:
         columns |= bars.columns
     elif bars.columns:
-        unused = ", ".join(list(bars.columns)[:4])
-        more = f" and {len(bars.columns) - 4} more" if len(bars.columns) > 4 else ""
+        unused = ", ".join(list(bars.columns)[:LISTED])
+        left = len(bars.columns) - LISTED
+        more = f" and {left} more" if left > 0 else ""
         notices = (*notices, f"agents see built-in features only, not the columns {unused}{more}")
         bars = replace(bars, columns={})
     times = None if bars.stamps is None else bars.stamps.astype("datetime64[ns]").astype(np.int64)

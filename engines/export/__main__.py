@@ -41,7 +41,8 @@ def main() -> int:
 
 
 def _export(request: dict[str, Any]) -> dict[str, Any]:
-    from engines.export.make import export, find
+    from engines.export.choice import find
+    from engines.export.make import export
     from engines.run.context import Context
     from engines.study.reader import Reader
 
@@ -67,9 +68,13 @@ def _tell(line: str) -> None:
 
 
 def _predict(request: dict[str, Any]) -> dict[str, Any]:
+    from engines.data.scoring import TRADING
+    from engines.export.document import read_document
     from engines.export.predictor import Predictor
     from engines.export.rows import read_new
 
+    if read_document(Path(request["folder"])).get("task") == TRADING:
+        return _positions(request)
     predictor = Predictor.load(request["folder"])
     predicted, notices = predictor.predict_table(read_new(Path(request["data"])))
     named = predictor.named(predicted).tolist()
@@ -80,6 +85,21 @@ def _predict(request: dict[str, Any]) -> dict[str, Any]:
         "horizon": None if predictor.past is None else predictor.past.horizon,
         "probabilities": predicted.tolist() if predictor.classes else None,
         "notices": [*predictor.notices, *notices],
+    }
+
+
+def _positions(request: dict[str, Any]) -> dict[str, Any]:
+    from engines.export.agent import ExportedAgent
+
+    agent = ExportedAgent.load(request["folder"])
+    bars = agent.read(Path(request["data"]))
+    return {
+        "target": "position",
+        "classes": [],
+        "predictions": agent.positions(bars).tolist(),
+        "horizon": None,
+        "probabilities": None,
+        "notices": [*agent.notices, *agent.about(bars)],
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from engines.analysis.compare import gap
 from engines.analysis.report import verdict
+from engines.export.agent_card import about_agent
 from engines.study.records import Evidence, Experiment
 
 SAME = 1e-9
@@ -24,7 +25,9 @@ class Made:
     study, trial, weight, parameters and the record of the trial (`metrics`). verdict: on this
     predictor alone. context_rows: of the data, which lie in the folder for models that read
     windows, and whether the target's values are among them. again: the held-out score of what lies
-    in the folder, None where there is nothing to compare it with.
+    in the folder, None where there is nothing to compare it with. own: the held-out score of the
+    one that lies in the folder, as it is on record, where `held_out_score` is of more than that
+    (see `held_out_is_of`).
     """
 
     name: str
@@ -42,12 +45,15 @@ class Made:
     refit: bool = False
     retrained: Sequence[str] = ()
     again: float | None = None
+    own: float | None = None
+    held_out_is_of: str = "this predictor"
 
 
 def card_document(experiment: Experiment, made: Made) -> dict[str, Any]:
     """The card as plain data. Whatever the record of a trial holds (`metrics`) is in it as well."""
     data, evidence = experiment.dataset, made.evidence or Evidence()
     assert data is not None
+    whose = "the predictor before the refit" if made.refit else made.held_out_is_of
     return {
         "predictor": made.name,
         "how": made.how,
@@ -76,7 +82,8 @@ def card_document(experiment: Experiment, made: Made) -> dict[str, Any]:
             "selection_interval": evidence.selection_interval,
             "held_out": made.held_out_score,
             "held_out_interval": evidence.held_out_interval,
-            "held_out_is_of": "the predictor before the refit" if made.refit else "this predictor",
+            "held_out_is_of": whose,
+            "held_out_of_this": made.held_out_score if made.own is None else made.own,
             "held_out_again": made.again,
             "held_out_openings": made.openings,
             "gap": gap(made.selection_score, made.held_out_score, experiment.maximize),
@@ -110,7 +117,10 @@ def _lines(card: Mapping[str, Any]) -> Iterator[str]:
     better = "larger" if card["direction"] == "maximize" else "smaller"
     yield f"# {_plain(card['predictor'])}"
     yield ""
-    yield f"Predicts `{_code(data['target'])}` ({card['task']}). {_plain(card['verdict'])}"
+    does = "Says after each bar which position to hold, as a fraction of equity."
+    if "trading" not in card:
+        does = f"Predicts `{_code(data['target'])}` ({card['task']})."
+    yield f"{does} {_plain(card['verdict'])}"
     yield ""
     yield f"| {metric} ({better} is better) | selection | 95 % | held-out | 95 % | gap |"
     yield "|---|---|---|---|---|---|"
@@ -132,6 +142,8 @@ def _lines(card: Mapping[str, Any]) -> Iterator[str]:
         )
         yield ""
     yield from _about_scores(card)
+    if "trading" in card:
+        yield from about_agent(card["trading"])
     yield "## Where it comes from"
     yield ""
     yield f"- {card['how']}"
@@ -162,7 +174,7 @@ def _lines(card: Mapping[str, Any]) -> Iterator[str]:
 
 def differs_from_record(card: Mapping[str, Any]) -> bool:
     """Whether what lies in the folder scores otherwise on the held-out rows than is on record."""
-    again, before = card["scores"]["held_out_again"], card["scores"]["held_out"]
+    again, before = card["scores"]["held_out_again"], card["scores"]["held_out_of_this"]
     return again is not None and not math.isclose(again, before, rel_tol=SAME, abs_tol=SAME)
 
 
@@ -181,7 +193,7 @@ def _about_scores(card: Mapping[str, Any]) -> Iterator[str]:
     elif differs_from_record(card):
         yield (
             f"Read back from this folder it scores {scores['held_out_again']!r} on the held-out "
-            f"rows; on record is {scores['held_out']!r}."
+            f"rows; on record is {scores['held_out_of_this']!r}."
         )
         yield ""
     if scores["held_out_openings"] > 1:

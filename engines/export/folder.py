@@ -18,29 +18,24 @@ import numpy as np
 
 from engines.data.snapshot import Column
 from engines.errors import BadInput
+from engines.export.card import card_text
+from engines.export.document import FILE, FORMAT
 from engines.export.past import PastColumns
-from engines.export.predictor import (
-    CONTEXT_FILE,
-    FILE,
-    FORMAT,
-    Context,
-    versions_of,
-    write_model,
-)
+from engines.export.predictor import CONTEXT_FILE, Context, versions_of, write_model
 from engines.models.fit import FittedModel
 
 CARD_FILE, CARD_TEXT, SCRIPT = "card.json", "CARD.md", "predict.py"
 
 _SCRIPT = '''\
-"""python predict.py DATA.csv: a prediction for each row (needs hyperion-tui installed)."""
+"""python predict.py DATA.csv: a {what} for each row (needs hyperion-tui installed)."""
 import os
 import sys
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # one core adds up in one order: the same digits
-from engines.export.predictor import Predictor
+from {module} import {name}
 
-predictor = Predictor.load(Path(__file__).parent)
+predictor = {name}.load(Path(__file__).parent)
 rows, notices = predictor.predict_file(Path(sys.argv[1]))
 for line in (*predictor.notices, *notices):
     print(line, file=sys.stderr)
@@ -134,7 +129,6 @@ def write_predictor(folder: Path, contents: Contents) -> list[str]:
     if contents.context is not None:
         _write_context(folder / CONTEXT_FILE, contents.context)
     document = {
-        "format": FORMAT,
         "task": contents.task,
         "target": contents.target,
         "classes": list(contents.classes),
@@ -152,11 +146,28 @@ def write_predictor(folder: Path, contents: Contents) -> list[str]:
         "models": len(formats),
         "has_context": contents.context is not None,
         "versions": versions_of(set(formats)),
-        "files": _seals(folder),
     }
-    write_json(folder / FILE, document)
-    (folder / SCRIPT).write_text(_SCRIPT, encoding="utf-8")
+    write_document(folder, document)
+    write_script(folder, "prediction", "engines.export.predictor", "Predictor")
     return sorted(set(formats))
+
+
+def write_document(folder: Path, document: dict[str, Any]) -> None:
+    """Write what reads the folder, with seals of all files that are in it by now."""
+    write_json(folder / FILE, {"format": FORMAT, **document, "files": _seals(folder)})
+
+
+def write_script(folder: Path, what: str, module: str, name: str) -> None:
+    """Write a script that says `what` of each row, by a class that reads the folder."""
+    text = _SCRIPT.format(what=what, module=module, name=name)
+    (folder / SCRIPT).write_text(text, encoding="utf-8")
+
+
+def write_card(folder: Path, card: dict[str, Any]) -> dict[str, Any]:
+    """Write the card into a folder, as JSON and for people; returns it."""
+    write_json(folder / CARD_FILE, card)
+    (folder / CARD_TEXT).write_text(card_text(card), encoding="utf-8")
+    return card
 
 
 def write_json(path: Path, document: dict[str, Any]) -> None:

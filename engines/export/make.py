@@ -11,26 +11,24 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from engines.analysis.ensemble import predict
-from engines.analysis.report import verdict
 from engines.data.bundled import data_sets
 from engines.data.datasets import load
+from engines.data.scoring import TRADING
 from engines.data.snapshot import MOST_CONTEXT, Column, Snapshot
-from engines.errors import BadInput, HyperionError
-from engines.export.card import Made, card_document, card_text
+from engines.errors import BadInput, HyperionError, PackageMissing
+from engines.export.card import Made, card_document
+from engines.export.choice import Chosen, choose, member, verdict_of
 from engines.export.folder import (
-    CARD_FILE,
-    CARD_TEXT,
     Contents,
     check_target,
     new_folder,
-    write_json,
+    write_card,
     write_predictor,
 )
 from engines.export.past import PastColumns, plain_features
@@ -41,9 +39,9 @@ from engines.run.artefacts import NotKept
 from engines.run.context import Context
 from engines.run.final import models_of_all_rows
 from engines.run.settle import load_or_refit
-from engines.study.endings import BestTrial, best_trials, trial_of
-from engines.study.reader import Reader
-from engines.study.records import Ensemble, Evidence, Experiment, Study
+from engines.study.endings import BestTrial
+from engines.study.records import Experiment, Study
+from simulator.errors import PackageNeeded
 
 Tell = Callable[[str], None]
 
@@ -52,20 +50,6 @@ CLOSE = 1e-9
 
 LAST = MOST_CONTEXT // 2
 """So many rows are predicted by both where none are held out, and what lies before them is read."""
-
-LISTED = 8
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """What is to be exported: the weight of each trial, and the scores on record."""
-
-    name: str
-    weighed: Sequence[tuple[float, str, BestTrial]]
-    selection_score: float | None
-    held_out_score: float | None
-    evidence: Evidence | None
-    openings: int
 
 
 def export(
@@ -82,7 +66,11 @@ def export(
         raise BadInput(
             f"{experiment.name} is an objective of your own: what it trains is its own to keep."
         )
-    chosen = _best(context, study) if study is not None else _ensemble(context, experiment)
+    chosen = choose(context, experiment, study)
+    if experiment.task == TRADING:
+        return _export_agent(
+            context, experiment, chosen, verdict_of(experiment, study), to, options
+        )
     features, times = _schema(context, experiment)
     members, retrained = _train(context, chosen, refit=options["refit"], tell=options["tell"])
     known = _known_rows(context, members, times)
@@ -106,106 +94,34 @@ def export(
             held_out_score=chosen.held_out_score,
             evidence=chosen.evidence,
             openings=chosen.openings,
-            members=[_member(context, *one) for one in chosen.weighed],
+            members=[member(context, *one) for one in chosen.weighed],
             formats=formats,
             versions=versions_of(set(formats)),
             how=_how(context, chosen, refit=options["refit"]),
-            verdict=_verdict(experiment, study),
+            verdict=verdict_of(experiment, study),
             context_rows=0 if known is None else len(known.X),
             context_has_target=known is not None and known.series is not None,
             refit=options["refit"],
             retrained=retrained,
-            again=_score(context, again) if _has_score(chosen) and not options["refit"] else None,
+            again=_again(context, chosen, again, refit=options["refit"]),
         )
-        card = card_document(experiment, made)
-        write_json(partial / CARD_FILE, card)
-        (partial / CARD_TEXT).write_text(card_text(card), encoding="utf-8")
-    return card
+        return write_card(partial, card_document(experiment, made))
 
 
-# -- what is chosen --------------------------------------------------------------------------
-
-
-def find(reader: Reader, name: str) -> tuple[Experiment, Study | None]:
-    """What a name means: a study, or `<experiment>/ensemble` (then None), or the only study there.
-
-    Raises BadInput for a name that is not known, or means several.
-    """
-    whole, slash, last = name.partition("/")
-    if slash and last == "ensemble":
-        experiments = reader.find_experiments(whole)
-        if len(experiments) != 1:
-            names = ", ".join(e.name for e in experiments)
-            raise BadInput(f"`{whole}` is several experiments ({names}): name one.")
-        return experiments[0], None
-    pairs = reader.find_studies(name)
-    if len(pairs) > 1:
-        names = ", ".join(study.name for _, study in pairs[:LISTED])
-        more = "..." if len(pairs) > LISTED else ""
-        hint = f", or {pairs[0][0].name}/ensemble" if pairs[0][0].ensemble is not None else ""
-        raise BadInput(f"`{name}` is {len(pairs)} studies ({names}{more}): name one{hint}.")
-    return pairs[0]
-
-
-def _best(context: Context, study: Study) -> Chosen:
-    found = best_trials(context.storage, study.study_id)
-    if not found:
-        why = f" ({study.message})" if study.message else ""
-        raise HyperionError(
-            f"{study.name} has no finished trial with a score{why}: there is nothing to export yet."
-        )
-    best = study.best
-    shown = best.held_out_score if best is not None and best.number == found[0].number else None
-    return Chosen(
-        name=study.name,
-        weighed=[(1.0, study.name, found[0])],
-        selection_score=found[0].value,
-        held_out_score=shown,
-        evidence=study.evidence if shown is not None else None,
-        openings=study.openings,
-    )
-
-
-def _ensemble(context: Context, experiment: Experiment) -> Chosen:
-    ensemble: Ensemble | None = experiment.ensemble
-    if ensemble is None or not ensemble.members:
-        why = ensemble.note if ensemble is not None and ensemble.note else "its studies go on"
-        raise HyperionError(f"{experiment.name} has no ensemble ({why}): name a study.")
-    ids = {study.name: study.study_id for study in experiment.studies}
-    return Chosen(
-        name=f"{experiment.name}/ensemble",
-        weighed=[
-            (m["weight"], m["study"], trial_of(context.storage, ids[m["study"]], m["number"]))
-            for m in ensemble.members
-        ],
-        selection_score=ensemble.selection_score,
-        held_out_score=ensemble.held_out_score,
-        evidence=ensemble.evidence,
-        # It looks at them whenever the experiment ends, its members where a new one is chosen.
-        openings=max((study.openings for study in experiment.studies), default=1),
-    )
-
-
-def _has_score(chosen: Chosen) -> bool:
-    return chosen.held_out_score is not None
-
-
-def _verdict(experiment: Experiment, study: Study | None) -> str:
-    """That on one study, whoever else is in the experiment."""
-    return verdict(experiment if study is None else replace(experiment, studies=(study,)))
-
-
-def _member(context: Context, weight: float, study: str, trial: BestTrial) -> dict[str, Any]:
-    return {
-        "study": study,
-        "trial": trial.number,
-        "weight": weight,
-        "model": trial.model,
-        "seed": trial.seed,
-        "selection_score": trial.value,
-        "params": dict(context.storage.get_trial(trial.trial_id).params),
-        "metrics": trial.metrics,
-    }
+def _export_agent(
+    context: Context,
+    experiment: Experiment,
+    chosen: Chosen,
+    verdict: str,
+    to: Path,
+    options: dict[str, Any],
+) -> dict[str, Any]:
+    try:
+        # It needs numba, which is not everywhere where there are models.
+        from engines.export.agents import export_agent
+    except PackageNeeded as error:
+        raise PackageMissing(f"{error}.") from None
+    return export_agent(context, experiment, chosen, verdict, to, **options)
 
 
 # -- models ----------------------------------------------------------------------------------
@@ -344,5 +260,7 @@ def _check(context: Context, contents: Contents, back: Predictor, times: Ints | 
     return found
 
 
-def _score(context: Context, predicted: Floats) -> float:
+def _again(context: Context, chosen: Chosen, predicted: Floats, *, refit: bool) -> float | None:
+    if chosen.held_out_score is None or refit:
+        return None
     return context.metric.score(context.data.truth[context.data.split.held_out], predicted)

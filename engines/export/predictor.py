@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import platform
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,21 +13,20 @@ import numpy.typing as npt
 from engines.analysis.ensemble import predict
 from engines.data.datasets import Feature
 from engines.data.reading import Table
-from engines.data.scoring import ScoreError
+from engines.data.scoring import TRADING, ScoreError
 from engines.errors import BadInput, HyperionError, PackageMissing, one_line
 from engines.export import estimators
+from engines.export.document import FILE, check_files, differences, read_document, versions_here
 from engines.export.past import PastColumns
 from engines.export.preparation import Preparation
 from engines.export.rows import NewRows, as_column, read_new, read_rows, table_of
 from engines.models.fit import FittedModel
 from engines.models.prepare import TargetScale
-from engines.study.versions import installed
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-FILE, MODEL_FILE, CONTEXT_FILE = "predictor.json", "model.json", "context.npz"
-FORMAT = 1
+MODEL_FILE, CONTEXT_FILE = "model.json", "context.npz"
 
 
 @dataclass(frozen=True)
@@ -100,7 +96,9 @@ class Predictor:
         PackageMissing if a library of its models is not installed.
         """
         folder = Path(folder)
-        document = _document(folder)
+        document = read_document(folder)
+        if document.get("task") == TRADING:
+            raise BadInput(f"{folder} holds an agent: see engines.export.agent.ExportedAgent.")
         try:
             return _read(folder, document)
         except HyperionError:
@@ -202,31 +200,8 @@ class Predictor:
 # -- reading -------------------------------------------------------------------------------
 
 
-def _document(folder: Path) -> dict[str, Any]:
-    try:
-        document = json.loads((folder / FILE).read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
-        raise BadInput(
-            f"{folder} holds no exported predictor: make one with `hyperion-tui export STUDY --to "
-            "DIR`."
-        ) from None
-    except OSError as error:
-        raise BadInput(f"{folder / FILE} can't be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise BadInput(f"{folder / FILE} is no JSON ({one_line(error)}).") from error
-    if not isinstance(document, dict) or "format" not in document:
-        raise BadInput(f"{folder / FILE} is not what `export` writes.")
-    if document["format"] != FORMAT:
-        raise BadInput(
-            f"{folder} has format {document['format']}, and this version of Hyperion reads "
-            f"{FORMAT}: use the version that made it, {document.get('versions', {})}."
-        )
-    return document
-
-
 def _read(folder: Path, document: dict[str, Any]) -> Predictor:
-    for name, seal in document["files"].items():
-        _check_file(folder, name, seal)
+    check_files(folder, document)
     models = [read_model(folder / "models" / str(number)) for number in range(document["models"])]
     return Predictor(
         task=document["task"],
@@ -244,15 +219,6 @@ def _read(folder: Path, document: dict[str, Any]) -> Predictor:
         past=None if document["past"] is None else PastColumns.from_json(document["past"]),
         notices=tuple(differences(document["versions"])),
     )
-
-
-def _check_file(folder: Path, name: str, seal: Mapping[str, Any]) -> None:
-    path = folder / name
-    if ".." in Path(name).parts or Path(name).is_absolute() or not path.is_file():
-        raise BadInput(f"{path} is missing: export the predictor again.")
-    with path.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != seal["sha256"]:
-            raise BadInput(f"{path} is not as it was written: export the predictor again.")
 
 
 def _read_context(path: Path) -> Context:
@@ -320,22 +286,5 @@ _PACKAGES = {
 
 def versions_of(formats: set[str]) -> dict[str, str]:
     """What a predictor with models of these formats depends on, as it is installed here."""
-    names = ["hyperion-tui", "numpy", "scikit-learn"]
-    names += [name for kind in sorted(formats) for name in _PACKAGES[kind]]
-    return {"python": _python_version(), **installed(names)}
-
-
-def differences(before: Mapping[str, str]) -> list[str]:
-    """One line for each package whose version here is not the one that it was made with."""
-    found = []
-    for name, version in before.items():
-        now = _python_version() if name == "python" else installed([name]).get(name)
-        if now != version:
-            found.append(
-                f"made with {name} {version}, here is {now or 'none'}: predictions may differ"
-            )
-    return found
-
-
-def _python_version() -> str:
-    return ".".join(platform.python_version_tuple()[:2])
+    more = [name for kind in sorted(formats) for name in _PACKAGES[kind]]
+    return versions_here("hyperion-tui", "numpy", "scikit-learn", *more)

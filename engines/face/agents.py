@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from engines.data.frames import as_frame, as_labels
-from engines.data.market import load_market
+from engines.data.market import in_spreads, load_market
 from engines.data.scoring import TRADING
 from engines.errors import BadInput
 from engines.face.calls import episodes
@@ -18,7 +18,6 @@ from engines.models import catalogue
 from engines.run.start import Request, create
 from engines.study.location import Location
 from simulator.bars import PRICES
-from simulator.features import BUILT_IN, LOOK_BACK
 
 FAMILY = "rl_agents"
 SINGLE = ("close", "price")
@@ -92,20 +91,6 @@ def shows_features(X: Any) -> bool:
     frame = as_frame(X)
     names = {str(name).lower() for name in frame.columns}
     return not (has_prices(frame) or names & set(SINGLE) or frame.shape[1] == 1)
-
-
-def in_spreads(frame: pd.DataFrame) -> pd.DataFrame:
-    """Columns of numbers as agents see them: distances from their mean so far, in spreads so far.
-
-    Row t is scaled by rows up to t alone, so nothing of the future is in it; the first rows are
-    NaN, a missing value is the last known one. 0 where a column has never changed. Columns that are
-    no numbers are left out. Names of built-in features get an `x_` in front.
-    """
-    numbers = frame.select_dtypes(["number", "bool"]).astype(np.float64).ffill()
-    so_far = numbers.expanding(LOOK_BACK)
-    spread = so_far.std()
-    scaled = ((numbers - so_far.mean()) / spread.where(spread > 0)).where(spread != 0, 0.0)
-    return scaled.rename(columns={name: f"x_{name}" for name in numbers if name in BUILT_IN})
 
 
 def _closes_of_returns(returns: Any, rows: int) -> pd.Series:

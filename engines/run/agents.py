@@ -235,7 +235,7 @@ class Agents:
 
     def judge(self, best: BestTrial) -> tuple[float, dict[str, Any]]:
         """(median over the seeds on the test period, evidence). Looks at the test period."""
-        policies = self._policies(best)
+        policies = self.policies(best)
         validation, test = self._scored
         chosen = int(best.metrics["median_seed"])
         episodes = [backtest(policy.positions(test), test) for policy in policies]
@@ -268,8 +268,11 @@ class Agents:
             )
         return scores[shown_seed], evidence
 
-    def _policies(self, best: BestTrial) -> list[Policy]:
-        """The policies of a trial, one a seed: those kept, or the same ones trained again."""
+    def policies(self, best: BestTrial, tell: Callable[[str], None] | None = None) -> list[Policy]:
+        """The policies of a trial, one a seed: those kept, or the same ones trained again.
+
+        tell: hears why, before they are.
+        """
         context = self.context
         try:
             context.artefacts.load(best.study_id, best.number, with_models=False)
@@ -277,6 +280,8 @@ class Agents:
             return [AgentPolicy.load(seed_folder(folder, at)) for at in range(self.terms.seeds)]
         except (NotKept, BadInput) as reason:
             logging.info("%s trial %d is trained again: %s", best.model, best.number, reason)
+            if tell is not None:
+                tell(str(reason))
         begin = self._begin(best.model, context.storage.get_trial(best.trial_id).params)
         trainings = [begin(derive(best.seed, at), None) for at in range(self.terms.seeds)]
         for training in trainings:
@@ -318,7 +323,7 @@ class Agents:
         if context.has_several:
             ways = [metric.maximize for metric in context.metrics]
             leader = bests[pareto.knee([trial.values for trial in bests], ways)]
-        policy = self._policies(leader)[int(leader.metrics["median_seed"])]
+        policy = self.policies(leader)[int(leader.metrics["median_seed"])]
         sides = [self._beside(market, policy.positions(market)) for market in self._scored]
         rows = [self._baseline(name, *(side[name] for side in sides)) for name in sides[0]]
         context.storage.database.write(lambda c: study_rows.replace_baselines(c, rows))

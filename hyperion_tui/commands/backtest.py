@@ -49,7 +49,7 @@ def backtest(arguments: argparse.Namespace, location: Location) -> int:
     try:
         bars = _bars(arguments)
         agent = _agent(arguments, bars, location)
-        market = _market(bars, arguments, sees=agent is not None)
+        market = _market(bars, arguments, agent)
         positions = _positions(arguments, market) if agent is None else agent.positions(market)
         episodes = _run(arguments, market, positions)
     except PackageNeeded as error:
@@ -129,12 +129,18 @@ def _agent(arguments: argparse.Namespace, bars: Bars, location: Location) -> Age
     return find_agent(arguments.policy, location)
 
 
-def _market(bars: Bars, arguments: argparse.Namespace, *, sees: bool) -> Market:
-    """sees: whether somebody looks at features of the bars; an agent sees the built-in ones."""
+def _market(bars: Bars, arguments: argparse.Namespace, agent: AgentPolicy | None) -> Market:
+    """The bars to be traded, with the features that an agent was trained on."""
     from simulator.costs import Costs
     from simulator.market import build_market
     from simulator.risk import MaxDrawdown, Rule, StopLoss, TakeProfit
 
+    features: list[str] = []
+    if agent is not None:
+        from engines.data.market import as_seen
+
+        features = list(agent.card.feature_names)
+        bars = as_seen(bars, features)
     rules: list[Rule] = []
     for share, rule in (
         (arguments.stop_loss, StopLoss),
@@ -155,7 +161,7 @@ def _market(bars: Bars, arguments: argparse.Namespace, *, sees: bool) -> Market:
         bars,
         costs=costs,
         rules=rules,
-        features=None if sees else [],
+        features=features,
         max_position=arguments.max_position,
     )
 

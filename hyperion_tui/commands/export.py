@@ -54,7 +54,8 @@ def _about(card: dict[str, Any]) -> list[str]:
             "the predictor before."
         )
     if differs_from_record(card):
-        again, before = text.number(scores["held_out_again"]), text.number(scores["held_out"])
+        again = text.number(scores["held_out_again"])
+        before = text.number(scores["held_out_of_this"])
         lines.append(
             f"note: read back it scores {again} on the held-out rows, not {before} as on "
             "record: the card says so."

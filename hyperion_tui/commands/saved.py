@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engines.errors import BadInput
+from engines.export.document import FILE
 from engines.files import typed_path
 from engines.study.location import Location
 from engines.study.reader import Reader
@@ -19,12 +20,14 @@ CARD = "policy.json"
 
 
 def find_agent(named: str, location: Location) -> AgentPolicy | None:
-    """The agent of a folder or of a study; None if `named` is neither.
+    """The agent of a folder, exported or kept, or of a study; None if `named` is neither.
 
     Of a study it is that of its best trial, and of the seed whose score was the median one. Raises
     BadInput for a folder without an agent, or a study that has kept none.
     """
     folder = typed_path(named)
+    if (folder / FILE).is_file():
+        return _exported(folder)
     if not folder.is_dir():
         found = _of_study(named, location) if location.may_exist else None
         if found is None:
@@ -33,6 +36,23 @@ def find_agent(named: str, location: Location) -> AgentPolicy | None:
     from engines.models.rl_agents.policy import AgentPolicy
 
     return AgentPolicy.load(folder)
+
+
+def _exported(folder: Path) -> AgentPolicy:
+    from engines.export.agent import ExportedAgent
+
+    agent = ExportedAgent.load(folder)
+    for notice in agent.notices:
+        talk(f"note: {notice}")
+    _warn(str(folder), agent.known.begins[-1], agent.known.data)
+    return agent.policy
+
+
+def _warn(what: str, bars: int, data: str) -> None:
+    talk(
+        f"note: {what} was trained and chosen on the first {bars:,} bars of {data}: what it earns "
+        "on those is no evidence"
+    )
 
 
 def _of_study(named: str, location: Location) -> Path | None:
@@ -48,10 +68,7 @@ def _of_study(named: str, location: Location) -> Path | None:
             raise BadInput(f"{study.name} has no agent that could trade: name one that has.")
         detail = reader.trial(study.study_id, study.best.number)
     seen, data = (experiment.split or {}).get("search_rows", 0), experiment.dataset
-    talk(
-        f"note: {study.name} was trained and chosen on the first {seen:,} bars of "
-        f"{data.name if data else '?'}: what it earns on those is no evidence"
-    )
+    _warn(study.name, seen, data.name if data else "?")
     kept = location.artefacts(experiment.experiment_id) / str(study.study_id)
     folder = kept / str(study.best.number) / f"seed-{detail.metrics.get('median_seed', 0)}"
     if not (folder / CARD).exists():

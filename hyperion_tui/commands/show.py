@@ -8,7 +8,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from engines.analysis import export
@@ -27,6 +26,7 @@ from engines.analysis.report import (
     trial_document,
 )
 from engines.errors import BadInput, NotComparable
+from engines.files import typed_path
 from engines.run.pinning import pin
 from engines.study.location import Location
 from engines.study.reader import Reader
@@ -331,7 +331,7 @@ def write_rows(target: str, content: str, count: int, *, force: bool) -> int:
         on_screen = sys.stdout.isatty()
         print("\n".join(map(text.clean, content.split("\n"))) if on_screen else content, end="")
         return 0
-    path = Path(target).expanduser().absolute()
+    path = typed_path(target)
     export.write_whole(path, content, force=force)
     talk(f"{text.plural(count, 'row')} written to {path}")
     return 0

@@ -81,15 +81,20 @@ def test_agents_and_baselines_end_in_one_table_and_the_best_policy_trades_again(
     assert "DSR" in shown(world, "compare", "e")
     again = world.hyperion("backtest", "e/td3", "--data", data)
     assert again["metrics"]["num_trades"] > 0
+    home = str(tmp_path / "taken")
+    assert world.hyperion("export", "e/td3", "--to", home)["trading"]["periods"]["test"]
+    assert world.hyperion("backtest", home, "--data", data)["metrics"] == again["metrics"]
+    assert len(world.hyperion("predict", home, data)["predictions"]) == 520
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("agent", "episodes"), [("td3", 8), ("sac", 6), ("rainbow_dqn", 20)])
 def test_a_training_goes_on_after_pause_and_kill_as_if_nothing_had_happened(
-    world: World, tmp_path: Path
+    world: World, tmp_path: Path, agent: str, episodes: int
 ) -> None:
     data = csv_of(ornstein_uhlenbeck(520, seed=3), tmp_path)
-    words = ("run", "td3", "--data", data, "--trials", "1", "--workers", "1", "--name", "e")
-    env: dict[str, Any] = {"TRADING_EPISODES": "8"}
+    words = ("run", agent, "--data", data, "--trials", "1", "--workers", "1", "--name", "e")
+    env: dict[str, Any] = {"TRADING_EPISODES": str(episodes)}
     calm = World(tmp_path / "calm" / "studies.db")
     calm.store.parent.mkdir()
     calm.hyperion(*words, **env)
@@ -117,10 +122,11 @@ def test_on_noise_no_agent_beats_the_baselines(world: World, tmp_path: Path) -> 
     data = csv_of(pure_noise(520, seed=11), tmp_path)
 
     document = world.hyperion(
-        *("run", "sac", "--data", data, "--trials", "2", "--workers", "1", "--name", "e"),
+        *("run", "rl_agents", "--data", data, "--trials", "2", "--workers", "2", "--name", "e"),
         TRADING_EPISODES="1",
     )
 
+    assert {study["model"] for study in document["studies"]} == {"sac", "td3", "rainbow_dqn"}
     assert document["verdict"].startswith("No agent beats the baselines:")
     best = document["studies"][0]["best"]["selection_score"]
     assert best <= 0 or document["luck"]["dsr_null"] < 0.95

@@ -23,6 +23,7 @@ import skops.io
 from engines import HyperparameterOptimizer
 from engines.errors import BadInput, HyperionError
 from engines.export import make
+from engines.export.choice import find
 from engines.export.predictor import Predictor
 from engines.export.rows import read_new
 from engines.run import settle, start
@@ -49,7 +50,7 @@ def table() -> pd.DataFrame:
 
 def exported_from(location: Location, name: str, to: Path, **options: Any) -> dict[str, Any]:
     with closing(Reader(location)) as reader:
-        experiment, study = make.find(reader, name)
+        experiment, study = find(reader, name)
     context = Context(location, experiment.experiment_id, 0)
     defaults: dict[str, Any] = {"force": False, "refit": False, "tell": lambda _: None}
     with closing(context.storage):
@@ -307,7 +308,7 @@ def test_a_full_disk_leaves_what_was_there_and_nothing_else(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     before = (folder / "predictor.json").read_bytes()
-    monkeypatch.setattr(make, "write_json", full)
+    monkeypatch.setattr("engines.export.folder.write_json", full)
     with pytest.raises(BadInput, match="No space left on device; free some space"):
         world.export("e/ridge", folder, force=True)
 
@@ -348,7 +349,7 @@ def test_a_study_without_a_finished_trial_has_nothing_to_export(tmp_path: Path) 
     context = Context(location, start.create(location, request), 0)
     with closing(Reader(location)) as reader, closing(context.storage):
         for name, why in (("e/ridge", "no finished trial"), ("e/ensemble", "has no ensemble")):
-            experiment, study = make.find(reader, name)
+            experiment, study = find(reader, name)
             with pytest.raises(HyperionError, match=why):
                 make.export(
                     context, experiment, study, tmp_path / "m", force=False, refit=False, tell=print

@@ -119,25 +119,31 @@ class AgentPolicy:
             return self._levels[actions]
         return actions[:, 0].astype(np.float64)
 
-    def positions(self, market: Market) -> Floats:
+    def positions(
+        self, market: Market, first: int | None = None, last: int | None = None
+    ) -> Floats:
         """The targets that it decides on along a market, float64 (bars,), fractions of equity.
 
         positions[t] is decided at the close of bar t, with the account as it then is: run through
-        the market's core from the first decision to the last. 0 where nothing is decided, and
-        after an early end. `simulator.simulator.backtest` trades them to the same equity. Raises
-        BadInput if the market shows other features than the agent was trained on.
+        the market's core from bar `first`, flat, to bar `last`; without them from the market's
+        first to its last. What is decided at the close of the last one is for a bar that is not
+        there, and is traded by nobody. 0 where nothing is decided, and after an early end.
+        `simulator.simulator.backtest` trades them to the same equity. Raises BadInput if the market
+        shows other features than the agent was trained on.
         """
         from simulator import core
 
         self._check_market(market)
         wanted = np.zeros(len(market.bars))
-        state = market.start(_BALANCE)
+        state = market.start(_BALANCE, first, last)
         seen = core.observe(market.table, state[None], market.window)[0]
-        while state[at.STATUS] < at.HALTED and state[at.BAR] < state[at.LAST]:
+        while state[at.STATUS] < at.HALTED:
             action = self.act(seen)
             share = self._levels[action] if self.card.levels else float(action[0])
             target = share * self.max_position
             wanted[int(state[at.BAR])] = target
+            if state[at.BAR] == state[at.LAST]:
+                break
             core.step_one(market.table, market.parameters, state, target, seen)
         return wanted
 

@@ -152,11 +152,11 @@ class RainbowDQN(DQN):
         """Take `gradient_steps` steps of the optimiser, each on a batch from the buffer."""
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
-        losses, clipped = [], []
+        losses, clipped, weights = [], [], list(self.policy.parameters())
         for _ in range(gradient_steps):
             drawn = self._draw(batch_size)
             with self.q_net.stirred(), self.q_net_target.stirred():
-                each, errors, beyond = self._compared(drawn.samples)
+                each, errors, beyond = self._compared(drawn.samples, drawn.of_each)
             loss = self._weighed(drawn, each, errors)
             losses.append(loss.item())
             clipped.append(beyond.mean())
@@ -167,7 +167,7 @@ class RainbowDQN(DQN):
                 )
             self.policy.optimizer.zero_grad()
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
+            torch.nn.utils.clip_grad_norm_(weights, self.max_grad_norm)
             self.policy.optimizer.step()
             self._n_updates += 1
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
@@ -189,29 +189,35 @@ class RainbowDQN(DQN):
             found = self.q_net(torch.as_tensor(seen, device=self.device)).argmax(dim=1)
         return found.cpu().numpy()
 
-    def _compared(self, samples: ReplayBufferSamples) -> tuple[Tensor, Tensor, Tensor]:
-        """(loss, error, share of the return beyond the support) of each sample, (rows,)."""
+    def _compared(
+        self, samples: ReplayBufferSamples, of_each: int = 1
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """(loss, error, share of the return beyond the support) of each sample, (rows,).
+
+        of_each: 1, or the number of actions where every state has a sample of each, in their order.
+        """
         discounts = self.gamma if samples.discounts is None else samples.discounts
         left = (1 - samples.dones) * discounts
-        actions = samples.actions.long()
         with torch.no_grad():
             following = self.q_net_target.scores(samples.next_observations)
             judge = self.q_net if self.double else self.q_net_target
             judged = judge.scores(samples.next_observations) if self.double else following
             best = judge.values(judged).argmax(dim=1, keepdim=True)
-        scores = self.q_net.scores(samples.observations)
+        if of_each > 1:
+            # A state is looked at once: what its samples have in common is all that is seen there.
+            said = self.q_net.scores(samples.observations[::of_each]).flatten(0, 1)
+        else:
+            said = _of_action(self.q_net.scores(samples.observations), samples.actions.long())
         if self.q_net.n_atoms == 1:
             with torch.no_grad():
                 target = samples.rewards + left * following.squeeze(-1).gather(1, best)
-            current = scores.squeeze(-1).gather(1, actions)
-            losses = functional.smooth_l1_loss(current, target, reduction="none").squeeze(1)
-            errors = (target - current.detach()).abs().squeeze(1)
+            losses = functional.smooth_l1_loss(said, target, reduction="none").squeeze(1)
+            errors = (target - said.detach()).abs().squeeze(1)
             return losses, errors, torch.zeros_like(errors)
         with torch.no_grad():
             chances = torch.softmax(_of_action(following, best), dim=-1)
             target, beyond = project(chances, samples.rewards, left, self.q_net.support)
-        said = torch.log_softmax(_of_action(scores, actions), dim=-1)
-        losses = -(target * said).sum(dim=1)
+        losses = -(target * torch.log_softmax(said, dim=-1)).sum(dim=1)
         # The priority is the divergence (Rainbow, section 3): the target's own entropy is no error.
         errors = losses.detach() + torch.special.xlogy(target, target).sum(dim=1)
         return losses, errors, beyond

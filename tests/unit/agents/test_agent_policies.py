@@ -6,6 +6,7 @@ import json
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from engines.data.scoring import ScoreError  # noqa: E402
 from engines.errors import BadInput  # noqa: E402
 from engines.models.rl_agents.policy import CARD_FILE, WEIGHTS_FILE, AgentPolicy  # noqa: E402
 from engines.models.rl_agents.training import AgentTraining  # noqa: E402
+from simulator.market import build_market  # noqa: E402
 from simulator.simulator import TradingEnvironmentSimulator, backtest  # noqa: E402
 from tests.unit.agents.markets import AGENTS, mean_reverting, small  # noqa: E402
 
@@ -98,7 +100,25 @@ def test_positions_are_those_of_trading_bar_by_bar(policies, agent):
 
     assert np.array_equal(backtest(positions, unseen).equity, stepped.equity)
     assert not positions[: unseen.first].any()
-    assert positions[-1] == 0.0
+
+
+def test_the_last_position_is_what_is_decided_for_the_bar_to_come(policies):
+    unseen, features = mean_reverting(300, seed=4), ["signal", "return_1"]
+    shorter = build_market(unseen.bars.head(200), costs=unseen.costs, features=features)
+
+    for policy in policies.values():
+        assert np.array_equal(policy.positions(shorter), policy.positions(unseen)[:200])
+
+
+def test_an_account_can_begin_and_end_within_a_market(policies):
+    unseen = mean_reverting(300, seed=4)
+    later = replace(unseen, first=150)
+
+    some = policies["td3"].positions(unseen, 150, 200)
+
+    assert np.array_equal(some[150:201], policies["td3"].positions(later)[150:201])
+    assert not some[:150].any()
+    assert not some[201:].any()
 
 
 def test_positions_stay_within_the_limit_that_was_learned_with(market):
