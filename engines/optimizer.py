@@ -474,7 +474,9 @@ class HyperparameterOptimizer(Fitted):
         with contextlib.closing(context.storage):
             self._predictor = final_predictor(context, self._experiment, seconds_left)
             if asked.horizon is not None:
-                self._forecaster = forecaster(context, self._experiment, self._predictor.bags)
+                self._forecaster = forecaster(
+                    context, self._experiment, self._predictor.bags, data.X
+                )
         return self
 
     def _search_s(self, time_budget_s: float | None) -> float | None:

@@ -81,7 +81,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("run", "r", "run", "start an experiment with the marked models", "work", 10),
     Action("charts", "4", "charts", "history and importance of parameters of a study", "work", 68),
     Action("compare", "c", "compare", "marked studies side by side, or all", "work", 50),
-    Action("export", "e", "export", "write trials or a comparison to a CSV file", "work", 60),
+    Action("export", "e", "export", "write a table as CSV, or take a model home", "work", 60),
     Action("data", "d", "data", "choose data, and look at them before a start", "work", 45),
     #
     Action("pause", "p", "pause", "finish what runs, then pause; again: interrupt", "orders", 20),
@@ -143,7 +143,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("tick", "space", "tick", "show a column, or hide it", "ticks"),
     Action("tick_all", "A", "all", "all columns, or none", "ticks"),
     #
-    Action("export", "e", "export", "write the trials to a CSV file", "trials", 72),
+    Action("export", "e", "export", "write the trials, or take the model home", "trials", 72),
     #
     Action("next(1)", "n", "next", "charts of the next study", "charts", 5),
     Action("next(-1)", "N", "previous", "charts of the study before", "charts", 6),

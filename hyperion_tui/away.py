@@ -39,6 +39,13 @@ class Seen:
     studies: Mapping[int, Stand]
 
 
+_SPOILT = (
+    *(OSError, ArithmeticError, ValueError, TypeError, LookupError, AttributeError),
+    RecursionError,
+)
+"""What reading a file raises that holds something else than was written."""
+
+
 def load(location: Location) -> Seen | None:
     """How things stood, or None where nobody has looked yet. Called in a thread."""
     try:
@@ -51,7 +58,7 @@ def load(location: Location) -> Seen | None:
             for key, (state, finished, failed, best) in found["studies"].items()
         }
         return Seen(str(found["at"]), studies)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except _SPOILT:
         return None
 
 

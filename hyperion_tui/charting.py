@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engines.analysis.importance import Importance, importances
 from engines.search import pareto
@@ -103,17 +103,21 @@ def read(reader: Reader, experiment: Experiment, study: Study) -> Charted:
         study.study_id, order="number", descending=True, states=("complete",), limit=MOST_TRIALS
     )
     tried = _tried(latest)
+    history = history_of(scores, maximize=experiment.maximize)
     importance = importances(
         [(one.params, one.scores[0]) for one in tried], maximize=experiment.maximize
     )
+    drawn = _parallel(reader, experiment, study, tried, importance)
+    if drawn is not None:
+        drawn = replace(drawn, trials=history.trials)
     front = _compromises(reader, experiment, study)
     earned, held = _returns(reader, experiment, study)
     return Charted(
         study=study.name,
-        history=history_of(scores, maximize=experiment.maximize),
+        history=history,
         importance=importance,
         trials=len(tried),
-        parallel=_parallel(reader, experiment, study, tried, importance),
+        parallel=drawn,
         front=front,
         earned=earned,
         held=held,

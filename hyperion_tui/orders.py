@@ -88,7 +88,8 @@ def delete(location: Location, experiments: Sequence[Experiment]) -> str:
 
 def restore(location: Location, experiments: Sequence[Experiment]) -> str:
     """Bring experiments back from the trash."""
-    return f"brought back: {', '.join(trash.restore(location, experiments))}"
+    names = trash.restore(location, experiments)
+    return f"brought back: {', '.join(names)}" if names else "it is no longer in the trash"
 
 
 def purge(location: Location, experiments: Sequence[Experiment]) -> str:

@@ -53,8 +53,8 @@ class Axis:
 class Parallel:
     """The axes, parameters first, and the trials on them.
 
-    best: the best first, at most `BEST`. others: of the rest those that are drawn. trials: how
-    many these were chosen from.
+    best: the best first, at most `BEST`. others: of the rest those that are drawn. trials: how many
+    complete ones there are.
     """
 
     axes: Sequence[Axis]

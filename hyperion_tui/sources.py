@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.data.bundled import BUNDLED
+from engines.data.bundled import data_sets
 from engines.errors import HyperionError
 from engines.study.records import Dataset, Experiment
 
@@ -23,7 +23,7 @@ MOST_FILES = 2_000
 MOST_USED = 8
 """So many sets that were used before are shown, the latest first."""
 
-_ASKED_FOR = ("forecast", "trading")
+ASKED_FOR = ("forecast", "trading")
 """Tasks that are never guessed from the target."""
 
 USED, BUNDLE, FILE, FOLDER = "used", "bundled", "file", "folder"
@@ -46,6 +46,8 @@ class Source:
     target: str = ""
     time_column: str = ""
     task: str = ""
+    horizon: str = ""
+    past_target: str = ""
     about: str = ""
     size: int | None = None
     modified: float | None = None
@@ -73,9 +75,9 @@ def used_before(experiments: Iterable[Experiment]) -> list[Source]:
     found: dict[tuple[str, str, str], Source] = {}
     for experiment in experiments:
         data = experiment.dataset
-        if data is None or (data.path is None and data.name not in BUNDLED):
+        if data is None or (data.path is None and data.name not in data_sets()):
             continue
-        named = data.path or data.name
+        named, past = data.path or data.name, past_of(experiment)
         source = Source(
             USED,
             data.name,
@@ -85,15 +87,24 @@ def used_before(experiments: Iterable[Experiment]) -> list[Source]:
             target=data.target,
             # Read without an order then: not to be guessed anew.
             time_column=data.time_column or ("none" if data.path else ""),
-            task=experiment.task if experiment.task in _ASKED_FOR else "",
+            task=experiment.task if experiment.task in ASKED_FOR else "",
+            horizon=past["horizon"],
+            past_target=past["past_target"],
             about=f"in {experiment.name}",
         )
         found.setdefault(source.key, source)
     return list(found.values())[:MOST_USED]
 
 
+def past_of(experiment: Experiment) -> dict[str, str]:
+    """What an experiment was asked about the past, as fields of the launch dialog."""
+    split = experiment.split or {}
+    horizon = str(split.get("horizon") or "")
+    return {"horizon": horizon, "past_target": "yes" if split.get("past_target") else ""}
+
+
 def bundled() -> list[Source]:
-    """The sets that come with the program."""
+    """The sets that are known by name."""
     return [
         Source(
             BUNDLE,
@@ -105,7 +116,7 @@ def bundled() -> list[Source]:
             time_column=b.time_column or "",
             about=b.description,
         )
-        for b in BUNDLED.values()
+        for b in data_sets().values()
     ]
 
 

@@ -80,8 +80,10 @@ def main() -> int:
     """Tune if nothing is given, then take all pictures."""
     with tempfile.TemporaryDirectory() as folder:
         store = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else Path(folder) / "pictures.db"
-        if not store.exists():
+        if len(sys.argv) == 1:
             tune(store)
+        elif not store.exists():
+            raise SystemExit(f"pictures: {store} is not there")
         for name in PICTURES:
             asyncio.run(take(store, name))
     return 0

@@ -202,6 +202,8 @@ def find_metric(name: str, task: str | None = None) -> Metric:
     """
     fitting = metric_names(task)
     metric = METRICS.get(name.lower().removesuffix("_score"))
+    if metric is None and name.lower() in fitting:
+        raise BadInput(f"--metric {name} is a package's: it stands alone, for rows of a table.")
     if metric is None:
         raise BadInput(f"No metric `{name}`: one of {', '.join(fitting)}.")
     if metric.name not in fitting:

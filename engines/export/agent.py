@@ -169,8 +169,8 @@ class ExportedAgent:
             return ()
         rows = self.known.begins[-1]
         return (
-            f"the first {rows:,} rows are those that the agent was trained and chosen on: what it "
-            f"does there is no evidence; the test period begins with row {rows + 1:,}",
+            f"the agent was trained and chosen on rows before row {rows + 1:,}, where the test "
+            "period begins: what it does there is no evidence",
         )
 
 

@@ -21,19 +21,24 @@ from engines.study.records import Experiment
 
 
 def forecaster(
-    context: Context, experiment: Experiment, bags: Sequence[tuple[float, list[FittedModel]]]
+    context: Context,
+    experiment: Experiment,
+    bags: Sequence[tuple[float, list[FittedModel]]],
+    rows: Floats,
 ) -> Predictor:
     """The predictor of a forecast that has ended, which knows all rows that it was given.
 
-    bags: weights and models, as `FinalPredictor` has them.
+    bags: weights and models, as `FinalPredictor` has them. rows: (rows, features), all that were
+    given, in time order.
     """
     data, about = context.data, experiment.dataset
     assert about is not None
     assert data.past is not None
-    assert data.times is not None
     past = data.past
-    later = past.times[len(past.times) - len(past.later) :]
-    horizon = (experiment.split or {}).get("horizon")
+    columns = PastColumns.of(data, about.target, (experiment.split or {}).get("horizon"))
+    assert columns is not None
+    lost = int(past.at[0])  # the first rows, whose past is not whole, are known all the same
+    early = columns.joined(rows[:lost], past.series[:lost], np.empty(0))
     return Predictor(
         task=experiment.task,
         target=about.target,
@@ -48,12 +53,12 @@ def forecaster(
             for number, (weight, models) in enumerate(bags)
         ),
         context=Known(
-            np.concatenate([data.X, past.later]),
-            np.concatenate([data.times, later]),
+            np.concatenate([early, data.X, past.later]),
+            past.times,
             past.series,
             past.times,
         ),
-        past=PastColumns.of(data, about.target, horizon),
+        past=columns,
     )
 
 

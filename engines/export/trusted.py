@@ -1,9 +1,9 @@
 """scikit-learn's estimators as skops files, from which only the types on our list are built.
 
-The list is fixed here and never taken from the file: a file that asks for any other type is
-refused before anything of it is built. What is built is filled with the file's numbers; a file
-made by somebody to do harm can still make a library crash, as any file of numbers can, but it
-can't name code to run.
+The list is fixed here, but for what installed packages declare as models, and never taken from the
+file: one that asks for any other type is refused before anything of it is built. What is built is
+filled with the file's numbers; a file made by somebody to do harm can still make a library crash,
+as any file of numbers can, but it can't name code to run.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any, TypedDict
 
 from engines.data.past import Asked
@@ -45,9 +46,13 @@ def trials_of(n_trials: int | None) -> int | None:
     Raises BadInput.
     """
     trials = _whole(TRIALS) if n_trials is None else said(n_trials, TRIALS)
-    if trials is not None and (isinstance(trials, bool) or trials < 1):
-        raise BadInput(f"{trials} trials: n_trials is a whole number, at least 1.")
-    return trials
+    if trials is not None and (not _counts(trials) or trials < 1):
+        raise BadInput(f"n_trials is {trials!r}: a whole number, at least 1.")
+    return None if trials is None else int(trials)
+
+
+def _counts(number: object) -> bool:
+    return isinstance(number, Integral) and not isinstance(number, bool)
 
 
 def seconds_of(time_budget_s: float | None) -> float | None:
@@ -121,8 +126,8 @@ def asked_of(task: str | None, horizon: int | None, time_column: str | None) -> 
         raise BadInput(
             'A forecast is task="forecast" with horizon=..., how far ahead in rows: give both.'
         )
-    if horizon is not None and horizon < 1:
-        raise BadInput(f"horizon is {horizon}: at least 1 row ahead.")
+    if horizon is not None and (not _counts(horizon) or horizon < 1):
+        raise BadInput(f"horizon is {horizon!r}: a whole number of rows, at least 1.")
     if horizon is not None and time_column is None:
         raise BadInput("A forecast needs rows in order of time: name their column as time_column.")
-    return Asked(task, horizon)
+    return Asked(task, None if horizon is None else int(horizon))

@@ -79,7 +79,8 @@ def run_inline(
                 if interrupted.is_set():
                     raise Interrupted
 
-            _work(connection, context, deadline, reserve, after)
+            with contextlib.closing(Worker(context)) as worker:
+                _work(connection, worker, deadline, reserve, after)
             return context
     finally:
         os.close(lock)
@@ -130,12 +131,12 @@ def _registered(connection: Connection, experiment_id: int) -> Iterator[int]:
 
 def _work(
     connection: Connection,
-    context: Context,
+    worker: Worker,
     deadline: float | None,
     reserve: Reserve,
     after_job: Callable[[], None],
 ) -> None:
-    worker = Worker(context)
+    context = worker.context
     worker.begin()
     used, limit = context.experiment.time_used_s, context.experiment.time_limit_s
     accounted = begun = time.monotonic()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engines.data.scorers import Scorer, scorers
-from engines.errors import BadInput, HyperionError, one_line
+from engines.errors import BadInput, HyperionError
 from engines.run import objective
 from engines.run.metric_file import MetricFile, metric_file
 
@@ -82,19 +82,12 @@ def load_installed(described: Mapping[str, Any], task: str, classes: Any) -> Met
 
 @dataclass
 class _Loaded:
-    """The function, imported when it is first called: an error there is the reason of a trial."""
+    """The function, imported when it is first called: what is wrong with it fails trials."""
 
     scorer: Scorer
 
     def __call__(self, y_true: Any, y_pred: Any) -> Any:
-        from engines.data.scoring import ScoreError
-
-        try:
-            return self._call(y_true, y_pred)
-        except (Exception, SystemExit) as error:  # the border: other people's code
-            raise ScoreError(
-                f"{self.scorer.name}: {type(error).__name__}: {one_line(error)}"
-            ) from error
+        return self._call(y_true, y_pred)
 
     @cached_property
     def _call(self) -> Callable[[Any, Any], Any]:

@@ -150,6 +150,8 @@ def _parts(function: Any, seen: set[int]) -> Iterator[str]:
         if isinstance(value, types.FunctionType):
             if id(value) not in seen and not _is_installed(sys.modules.get(value.__module__)):
                 yield from (name, *_parts(value, seen))
+        elif hasattr(value, "__array__"):
+            yield f"{name}={hashlib.sha256(pickle.dumps(value, protocol=5)).hexdigest()}"
         elif isinstance(value, bool | int | float | str | bytes | tuple | list | dict):
             yield f"{name}={value!r}"
 

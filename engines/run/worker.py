@@ -92,6 +92,12 @@ class Worker:
             settle.score_baselines(self.context)
             _ = self.context.trainer
 
+    def close(self) -> None:
+        """Let go of the GPU, and of the place in the line for it."""
+        if self._turn is not None:
+            self._turn.close()
+            self._turn = None
+
     def run(self) -> None:
         """Work until the experiment is over or paused."""
         reader = Reader(self.context.location)
@@ -114,8 +120,8 @@ class Worker:
         try:
             self.do(job)
         finally:
-            if self.turn is not None:
-                self.turn.leave()
+            if self._turn is not None:
+                self._turn.leave()
         return True
 
     def claim(self) -> Job | None:
@@ -137,7 +143,7 @@ class Worker:
         deadline = time.monotonic() + 1.0
         while reader.data_version() == seen and time.monotonic() < deadline:
             time.sleep(IDLE_S)
-            if self.turn is not None and self.turn.waits and self.turn.take():
+            if self._turn is not None and self._turn.waits and self._turn.take():
                 return
 
     def do(self, job: Job) -> None:

@@ -43,9 +43,9 @@ PRIOR_SCALES = 10.0
 LOADING_S = {"pytorch": 1.3, "advanced": 1.5}
 USUAL_LOADING_S = 0.2
 AFTER_TORCH_S = 0.3
-"""Processor seconds for a worker to import what a family needs that it has not used yet, measured
-(`bench/networks.py --only fixed` prints those of torch): families of torch; the others, 0.05 to
-0.3 s; and one of torch where the other was used before."""
+"""Processor seconds for a worker to import what a family needs that it has not used yet: families
+of torch (`bench/networks.py --only fixed` prints them); the others, a guess; and one of torch where
+the other was used before."""
 
 FAIR_SHARE = 0.4
 """A model that was not tried yet comes last if its first trial would take more of the time left."""

@@ -106,7 +106,15 @@ def set_note(location: Location, subjects: Sequence[Subject], note: str) -> dict
     kept = note.strip()
     if len(kept) > LONGEST_NOTE:
         raise BadInput(f"The note has {len(kept):,} characters: {LONGEST_NOTE:,} is the most.")
-    return _change(location, subjects, NOTE, lambda subject, before: kept)
+
+    def changed(subject: Subject, before: str | None) -> str:
+        if not isinstance(_decoded(before), str | None):
+            raise BadInput(
+                f"{subject.name} has an attribute `note` of its own: nothing was changed."
+            )
+        return kept
+
+    return _change(location, subjects, NOTE, changed)
 
 
 def _change(

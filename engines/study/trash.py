@@ -76,12 +76,14 @@ def delete(location: Location, experiments: Sequence[Experiment]) -> list[str]:
 
 
 def restore(location: Location, experiments: Sequence[Experiment]) -> list[str]:
-    """Bring experiments back from the trash, as they were; returns their names."""
+    """Bring experiments back from the trash, as they were; returns the names of those in it."""
+    names = []
     with transaction(location) as connection:
         for experiment in experiments:
             if _is_in_trash(connection, experiment.experiment_id):
                 _note(connection, experiment, events.RESTORED, "brought back from the trash")
-    return [experiment.name for experiment in experiments]
+                names.append(experiment.name)
+    return names
 
 
 def purge(location: Location, experiment: Experiment) -> Freed:

@@ -50,13 +50,13 @@ def _exported(folder: Path) -> AgentPolicy:
 
 def _warn(what: str, bars: int, data: str) -> None:
     talk(
-        f"note: {what} was trained and chosen on the first {bars:,} bars of {data}: what it earns "
-        "on those is no evidence"
+        f"note: {what} was trained and chosen on bars of {data} before bar {bars + 1:,}, where its "
+        "test period begins: what it earns there is no evidence"
     )
 
 
 def _of_study(named: str, location: Location) -> Path | None:
-    """The folder of a study's policy, or None if there is no such study."""
+    """The folder of a study's policy, None for a name without `/`. BadInput if there is none."""
     if "/" not in named:
         return None
     with contextlib.closing(Reader(location)) as reader:
@@ -67,8 +67,9 @@ def _of_study(named: str, location: Location) -> Path | None:
         if experiment.task != "trading" or study.best is None:
             raise BadInput(f"{study.name} has no agent that could trade: name one that has.")
         detail = reader.trial(study.study_id, study.best.number)
-    seen, data = (experiment.split or {}).get("search_rows", 0), experiment.dataset
-    _warn(study.name, seen, data.name if data else "?")
+    if (data := experiment.dataset) is not None:
+        test = (experiment.split or {}).get("held_out_rows", 0)
+        _warn(study.name, data.rows - test, data.name)
     kept = location.artefacts(experiment.experiment_id) / str(study.study_id)
     folder = kept / str(study.best.number) / f"seed-{detail.metrics.get('median_seed', 0)}"
     if not (folder / CARD).exists():

@@ -12,6 +12,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from engines.errors import HyperionError
+from engines.files import typed_path
 from engines.study.records import Experiment
 from hyperion_tui import actions, children, sources, text, words
 from hyperion_tui.children import Checked, Request
@@ -134,12 +135,15 @@ class DataScreen(Upper, AskingView):
             return
         self._folder = folder
         self._list()
-        if self._beginning:
-            self._beginning = False
+        beginning, self._beginning = self._beginning and not select, False
+        if beginning:
             # It has its height by now: with the line, its heading is in sight.
             self.table.move_to(self.table.cursor, top=0)
             return
         key = next((s.key for s in folder.entries if s.named == select), None)
+        if select and key is None:
+            name = text.clean(Path(select).name)
+            self.say(f"{name} is not listed: the launch dialog takes any file")
         title = (HEADING, FILE, "")
         place = self.table.rows.find(key if key is not None else title)
         if place is not None:
@@ -297,12 +301,12 @@ def _folder_of(typed: str) -> tuple[Path, str]:
     Raises HyperionError if there is nothing.
     """
     try:
-        path = Path(typed).expanduser().absolute()
+        path = typed_path(typed)
         if path.is_dir():
             return path, ""
         if path.exists():
             return path.parent, str(path)
-    except (OSError, ValueError, RuntimeError):
+    except (OSError, ValueError, HyperionError):
         pass
     raise HyperionError(f"There is no file or folder {typed}.")
 
@@ -313,6 +317,8 @@ def _values(source: Source) -> Values:
         "target": source.target,
         "time_column": source.time_column,
         "task": source.task,
+        "horizon": source.horizon,
+        "past_target": source.past_target,
     }
     return {name: value for name, value in given.items() if value}
 
@@ -323,13 +329,14 @@ def _settings(experiment: Experiment) -> Values:
     goal = goals.pop() if len(goals) == 1 else None
     limit = experiment.time_limit_s
     values = {
-        "task": experiment.task if experiment.task in ("forecast", "trading") else "",
+        "task": experiment.task if experiment.task in sources.ASKED_FOR else "",
+        **sources.past_of(experiment),
         "metric": experiment.metric,
         "seed": str(experiment.seed),
         "workers": str(experiment.workers),
         "sampler": experiment.sampler,
         "trials": "" if goal is None else str(goal),
-        "time": "" if limit is None else f"{limit:g}s",
+        "time": "" if limit is None else f"{limit:.15g}s",
     }
     return {name: value for name, value in values.items() if value}
 

@@ -1,4 +1,4 @@
-"""The dialog that writes a CSV file: what, and where to."""
+"""The dialog that writes a CSV file, or takes a model home: what, and where to."""
 
 from __future__ import annotations
 
@@ -23,11 +23,15 @@ from hyperion_tui.widgets.fields import Choice, Entry, Field
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Something to write: its label, the command that writes it, and a name for the file."""
+    """Something to write: its label, the command that writes it, and a name for the file.
+
+    option: of the command, for the path; `--to` writes a folder.
+    """
 
     label: str
     words: tuple[str, ...]
     file: str
+    option: str = "--csv"
 
     @classmethod
     def comparison(cls, names: Sequence[str], title: str) -> Scope:
@@ -41,6 +45,17 @@ class Scope:
         """The trials of a study, or of all studies of an experiment."""
         return cls(label, ("trials", name), f"{file_name(name)}-trials.csv")
 
+    @classmethod
+    def model_of(cls, name: str) -> Scope:
+        """The best model of a study, or an ensemble (`EXPERIMENT/ensemble`), as a folder."""
+        label = f"the model of {name}, to predict with"
+        return cls(label, ("export", name), f"{file_name(name)}-model", "--to")
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is written as a folder."""
+        return self.option == "--to"
+
 
 def file_name(name: str) -> str:
     """A name for a file that no shell and no file system minds."""
@@ -50,7 +65,9 @@ def file_name(name: str) -> str:
 def write(location: Location, scope: Scope, path: Path, *, replace: bool) -> str:
     """Let a command write the file; returns what to tell. Called in a thread."""
     force = ("--force",) if replace else ()
-    children.command(location, *scope.words, "--csv", str(path), *force)
+    children.command(location, *scope.words, scope.option, str(path), *force)
+    if scope.is_folder:
+        return f"python predict.py DATA.csv predicts, in {path}"
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             rows = sum(1 for _ in csv.reader(stream)) - 1
@@ -65,7 +82,7 @@ class ExportDialog(Dialog[None]):
     KEYS = "enter write   tab next   ↑ ↓ choose   esc cancel"
 
     def __init__(self, scopes: Sequence[Scope]) -> None:
-        super().__init__("Export to CSV")
+        super().__init__("Export")
         self._scopes = scopes
         self._suggested = scopes[0].file
         self._writing = False
@@ -76,7 +93,7 @@ class ExportDialog(Dialog[None]):
         choice.styles.height = len(self._scopes)
         yield choice
         yield Static("")
-        yield Field("File", self._suggested, "where to write", id="path")
+        yield Field("Path", self._suggested, "where to write", id="path")
         yield Static("", id="answer")
 
     def on_mount(self) -> None:
@@ -111,7 +128,7 @@ class ExportDialog(Dialog[None]):
         except BadInput as error:
             self._say(f"✗ {error}", "bold red")
             return
-        if path.is_dir():
+        if path.is_dir() and not self._scope.is_folder:
             self._say(f"✗ {path} is a folder: name a file in it.", "bold red")
         elif path.exists():
             question = (f"{path} exists.", "Write over it?")

@@ -51,7 +51,10 @@ class LabelDialog(Dialog[str]):
 
     def on_mount(self) -> None:
         entry = self.query_one(Entry)
-        entry.choices = self._in_use
+        if self._kind == labels.TAGS:
+            kept = entry.value
+            more = [tag for tag in self._in_use if tag not in kept.split()]
+            entry.choices = [f"{kept} {tag}".strip() for tag in more]
         entry.focus()
         several = self._kind == labels.TAGS and len(self._subjects) > 1
         self._say(_HELP_SEVERAL if several else _HELP[self._kind])

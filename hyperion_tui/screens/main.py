@@ -96,7 +96,7 @@ class MainScreen(OrderingView, LabellingView, ChartingView, AskingView):
         self._grey_models(experiment)
         self._explain_emptiness(snapshot)
         self.results.show_experiment(experiment)
-        self.log_pane.tags = {s.study_id: s.tags for s in experiment.studies} if experiment else {}
+        self.log_pane.tag({s.study_id: s.tags for s in experiment.studies} if experiment else {})
         self.log_pane.add(snapshot.current_id, snapshot.events)
         self.chart(self._charted())
         self._tell()
@@ -264,7 +264,10 @@ class MainScreen(OrderingView, LabellingView, ChartingView, AskingView):
         if start.selectors:
             values = start.values
         else:
-            about_data = ("data", "target", "time_column", "task")
+            about_data = (
+                *("data", "target", "time_column", "task"),
+                *("horizon", "past_target", "groups"),
+            )
             kept = {n: v for n, v in self._draft.values.items() if n not in about_data}
             values = {**kept, **start.values}
         self._draft = Draft(values)
@@ -305,4 +308,8 @@ class MainScreen(OrderingView, LabellingView, ChartingView, AskingView):
         study = self.results.current_study
         if study is not None:
             scopes.append(Scope.trials_of(study.name, f"trials of {study.name}"))
+            if study.best is not None and experiment.dataset is not None:
+                scopes.append(Scope.model_of(study.name))
+        if experiment.ensemble is not None and experiment.ensemble.members:
+            scopes.append(Scope.model_of(f"{experiment.name}/ensemble"))
         self.app.push_screen(ExportDialog(scopes))

@@ -135,8 +135,15 @@ class TrashScreen(Upper):
         location = self.hyperion.location
         self.say("removing ...")
         self.hyperion.in_thread(
-            lambda: orders.purge(location, chosen), lambda told: self._done(chosen, told)
+            lambda: orders.purge(location, chosen),
+            lambda told: self._done(chosen, told),
+            self._stopped,
         )
+
+    def _stopped(self, error: BaseException) -> None:
+        """Those before the one that can't be removed are gone."""
+        self.hyperion.show_error(error)
+        self._look()
 
     def _done(self, chosen: Sequence[Experiment], told: str) -> None:
         # What is no longer in the trash can't be brought back by an undo.

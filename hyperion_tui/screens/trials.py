@@ -295,11 +295,14 @@ class TrialsScreen(Upper, OrderingView, LabellingView, AskingView):
         self.show_snapshot(self.hyperion.snapshot)
 
     def action_export(self) -> None:
-        """Ask where to write the trials."""
+        """Ask what to write, the trials or the model, and where."""
         target = self.target
         if target is not None:
-            name = target[1].name
-            self.app.push_screen(ExportDialog([Scope.trials_of(name, f"trials of {name}")]))
+            experiment, study = target
+            scopes = [Scope.trials_of(study.name, f"trials of {study.name}")]
+            if study.best is not None and experiment.dataset is not None:
+                scopes.append(Scope.model_of(study.name))
+            self.app.push_screen(ExportDialog(scopes))
 
 
 def _column(name: str) -> Column:

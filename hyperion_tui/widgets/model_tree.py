@@ -60,7 +60,8 @@ class ModelTree(LineView):
         studies = {s.model: s for s in experiment.studies} if experiment else {}
         before, self._studies = self._studies, studies
         changed = {m for m in {*before, *studies} if _seen(before.get(m)) != _seen(studies.get(m))}
-        if before.keys() != studies.keys() or (changed and self._query.states):
+        moving = self._query.states or self._query.tags
+        if before.keys() != studies.keys() or (changed and moving):
             self._list_again()
         # Beside the same lines there may be other studies now.
         self._repaint_models(changed)
@@ -316,4 +317,4 @@ def _done(study: Study) -> str:
 
 def _seen(study: Study | None) -> object:
     """What of a study is visible in the tree."""
-    return None if study is None else (study.state, _done(study), study.best)
+    return None if study is None else (study.state, _done(study), study.best, study.tags)

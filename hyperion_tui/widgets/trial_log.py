@@ -100,6 +100,12 @@ class TrialLog(LineView):
         self._query = parse(words)
         self._refill()
 
+    def tag(self, tags: Mapping[int, tuple[str, ...]]) -> None:
+        """The tags of studies, by id, for the filter."""
+        changed, self.tags = tags != self.tags, tags
+        if changed and self._query.tags:
+            self._refill()
+
     def _refill(self) -> None:
         self._shown = deque((e for e in self._events if self._matches(e)), maxlen=KEPT)
         self.unseen = 0

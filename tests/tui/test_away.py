@@ -58,7 +58,11 @@ def test_news_are_counts_ends_and_the_best_of_experiments(store: Store):
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{}", '{"at": 1, "studies": {"x": [1]}}', '{"studies": []}', "\x00"]
+    "content",
+    [
+        *("", "[]", "{}", '{"at": 1, "studies": {"x": [1]}}', '{"studies": []}', "\x00"),
+        *('{"at": "", "studies": {"1": ["done", 1e999, 0, null]}}', "[" * 100_000),
+    ],
 )
 def test_a_spoilt_file_has_nothing_to_tell(store: Store, content: str):
     file = store.location.seen(os.getuid())

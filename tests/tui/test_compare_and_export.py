@@ -126,7 +126,7 @@ async def test_a_refused_overwrite_writes_nothing(
         await seat.sees("Write over it?")
         await seat.press("enter")
 
-        await seat.sees("Export to CSV")
+        await seat.sees("comparison of demo")
         assert spawned.commands == []
 
 
@@ -158,6 +158,25 @@ async def test_the_trials_of_a_study_are_exported_from_their_screen(
 
         await seat.until(lambda: spawned.commands)
         assert spawned.commands[0][:2] == ["trials", "demo/lightgbm"]
+
+
+async def test_the_model_of_a_study_is_taken_home_by_the_command(
+    store: Store, spawned: Children, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    add_typical(store)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo-lightgbm-model").mkdir()
+
+    async with sitting(store.location) as seat:
+        await seat.press("2", "enter", "e")
+        await seat.sees("the model of demo/lightgbm")
+        await seat.press("down", "enter")
+        await seat.sees("Write over it?")
+        await seat.press("y")
+
+        await seat.sees("predict.py DATA.csv predicts")
+        path = str(tmp_path / "demo-lightgbm-model")
+        assert spawned.commands == [["export", "demo/lightgbm", "--to", path, "--force"]]
 
 
 def test_names_of_files_are_harmless():

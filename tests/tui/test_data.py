@@ -146,6 +146,26 @@ async def test_changing_the_data_asks_for_the_same_models_under_a_new_name(
         assert field(seat, "name") == "", "never into the experiment that has other data"
 
 
+async def test_data_of_a_forecast_are_used_again_with_how_far_ahead_was_asked(
+    folder: Path, store: Store
+):
+    experiment = store.experiment(
+        "ahead",
+        data="bikeshare",
+        task="forecast",
+        split=json.dumps({"kind": "expanding", "horizon": 12, "past_target": True}),
+    )
+    store.study(experiment, "ridge")
+
+    async with sitting(store.location) as seat:
+        await seat.press("d")
+        await seat.sees("Used before")
+        await seat.press("r")
+
+        assert (field(seat, "task"), field(seat, "horizon")) == ("forecast", "12")
+        assert field(seat, "past_target") == "yes"
+
+
 @pytest.mark.slow
 async def test_a_path_is_typed_and_a_wrong_one_is_refused(folder: Path, store: Store):
     async with sitting(store.location, settle=False) as seat:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from engines.study import labels
+from engines.study.labels import Subject
 from hyperion_tui.widgets.status import Prompt
 from tests.tui.driving import Seat, sitting
 from tests.tui.stores import Store, add_typical
@@ -72,6 +74,9 @@ async def test_a_study_is_tagged_and_found_in_the_tree_and_the_comparison(store:
         await look_for(seat, "tag:slow")
         tree = seat.app.screen.query_one("#tree")
         assert [getattr(line, "name", line) for line in tree._lines] == ["ensemble", "xgboost"]
+        subject = Subject(experiment := seat.app.snapshot.current, experiment.studies[0])
+        labels.change_tags(store.location, [subject], add=["slow"])
+        await seat.until(lambda: len(tree._lines) > 2, "what is tagged elsewhere")
         await seat.press("c")
         await seat.until(lambda: "slow" in seat.line("xgboost"), "tags in the comparison")
         await seat.press("t")

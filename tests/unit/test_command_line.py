@@ -764,6 +764,13 @@ def test_nothing_promises_that_a_cancelled_study_goes_on(
     said.refuses(2, "Nothing to resume: first/a is cancelled; that is final")
 
 
+def test_several_experiments_are_not_waited_for(say: Say, store: Location, unstarted: None) -> None:
+    said = say("resume", "*", "--wait", "--trials", "99")
+
+    said.refuses(2, "--wait follows one experiment")
+    assert json.loads(say("show", "first/a", "--json").out)["studies"][0]["trials"]["goal"] == 4
+
+
 def test_a_total_that_is_not_raised_is_not_passed_over_in_silence(
     say: Say, store: Location, unstarted: None
 ) -> None:

@@ -330,7 +330,7 @@ def test_what_does_not_predict_the_same_is_not_exported(
 ) -> None:
     monkeypatch.setattr(Predictor, "predict_encoded", lambda self, X, before: np.zeros(len(X)))
 
-    with pytest.raises(HyperionError, match="off on the held-out rows"):
+    with pytest.raises(HyperionError, match=r"off on \d+ rows"):
         world.export("e/ridge", tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
 

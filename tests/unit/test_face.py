@@ -322,6 +322,8 @@ def test_a_metric_that_raises_is_the_reason_of_a_failed_trial() -> None:
     [
         ({"n_trials": 0}, "at least 1"),
         ({"n_trials": -3}, "at least 1"),
+        ({"n_trials": 2.5}, "a whole number"),
+        ({"n_trials": "5"}, "a whole number"),
         ({"n_trials": 1, "time_budget_s": float("nan")}, "not a number of seconds"),
         ({"n_trials": 1, "time_budget_s": -5}, "not a number of seconds"),
         ({"n_trials": 1, "time_budget_s": "soon"}, "not a number of seconds"),

@@ -60,6 +60,9 @@ def test_what_it_predicts_is_what_its_held_out_score_was_measured_on(fitted) -> 
 def test_a_few_rows_are_forecast_as_among_all_in_whatever_order_they_come(fitted) -> None:
     X, y = series()
     said = fitted.predict(X)
+    for places in ([3, 15, 199], [3, 15], [0, 30]):
+        found = fitted.predict(X.iloc[places])
+        assert found == pytest.approx(said[places], rel=1e-9)
     some = X.iloc[[150, 199, 42]]
     assert fitted.predict(some) == pytest.approx(said[[150, 199, 42]], rel=1e-9)
     assert fitted.predict(some, y[[150, 199, 42]]) == pytest.approx(
@@ -87,7 +90,8 @@ def test_new_rows_are_forecast_from_their_target_and_from_nothing_less(fitted) -
         ({"task": "forecast", "time_column": "day"}, "give both"),
         ({"horizon": 3, "time_column": "day"}, "give both"),
         ({"task": "regression", "horizon": 3, "time_column": "day"}, "give both"),
-        ({"task": "forecast", "horizon": 0, "time_column": "day"}, "at least 1 row"),
+        ({"task": "forecast", "horizon": 2.5, "time_column": "day"}, "a whole number"),
+        ({"task": "forecast", "horizon": 0, "time_column": "day"}, "at least 1"),
         ({"task": "forecast", "horizon": 3}, "as time_column"),
         ({"task": "forecast", "horizon": 195, "time_column": "day"}, "at most"),
     ],

@@ -95,6 +95,14 @@ def test_the_same_name_for_something_else_is_left_alone(store: Store):
         labels.change_tags(store.location, [Subject(demo(store), ridge)], add=["a"])
 
 
+def test_a_note_of_another_kind_is_left_alone_too(store: Store):
+    ridge = next(s for s in demo(store).studies if s.model == "ridge")
+    store.insert("study_user_attributes", study_id=ridge.study_id, key="note", value_json="{}")
+
+    with pytest.raises(BadInput, match="an attribute `note` of its own"):
+        labels.set_note(store.location, [Subject(demo(store), ridge)], "mine")
+
+
 def test_removing_the_last_tag_or_the_note_leaves_no_attribute(store: Store):
     subject = Subject(demo(store))
     labels.change_tags(store.location, [subject], add=["a"])

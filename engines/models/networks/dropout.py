@@ -1,4 +1,4 @@
-"""Dropout that costs a quarter of torch's on a CPU, where drawing is what most of it goes into.
+"""Dropout that draws less than torch's: on a CPU, drawing is what most of its time goes into.
 
 Srivastava et al., Dropout: A Simple Way to Prevent Neural Networks from Overfitting (2014), section
 10 for the scale. torch draws one random number of 32 bits or more for each element; 16 bits are

@@ -127,16 +127,20 @@ class Network(BaseEstimator):
         self, network: nn.Module, train: Rows, aside: Rows | None, epochs: int | None
     ) -> tuple[Schedule, Rows | None]:
         """How to train, and the rows to stop by; on a CPU within what `work.py` allows."""
+
+        def batch(count: int) -> int:
+            return max(2, min(self.batch_size, count // LEAST_STEPS))
+
         plain = PLAIN if aside is None else self.max_epochs
         most, rows = min(plain, self.max_epochs), len(train)
         if rows and train.x.device.type == "cpu":
             work = count(network, train.x[:1])
-            rows = work.epoch_rows(rows, min(self.batch_size, max(2, rows // LEAST_STEPS)))
-            most = min(most, work.epochs(rows, max(2, min(self.batch_size, rows // LEAST_STEPS))))
+            rows = work.epoch_rows(rows, batch(rows))
+            most = min(most, work.epochs(rows, batch(rows)))
         self.epoch_rows_ = (rows, len(train))
         schedule = Schedule(
             learning_rate=self.learning_rate,
-            batch=max(2, min(self.batch_size, rows // LEAST_STEPS)),
+            batch=batch(rows),
             epochs=epochs or most,
             weight_decay=self.weight_decay,
             patience=self.patience,

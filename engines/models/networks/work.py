@@ -4,8 +4,7 @@ The sizes that a search may choose lie three powers of ten apart in time: with t
 the largest would train for hours. Counted and not measured, because what is left out must not
 depend on how busy the machine is.
 
-The constants are a fit to steps of 40 networks drawn from the spaces of those that read windows, on
-a 2.5 GHz server core; 8 of 10 came out between half and 1.3 times what was measured.
+The constants are rough, of one server core: they tell dear sizes from cheap ones.
 """
 
 from __future__ import annotations

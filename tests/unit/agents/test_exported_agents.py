@@ -26,7 +26,6 @@ from engines.export.agents import export_agent
 from engines.export.predictor import Predictor
 from engines.face.agents import as_bars, create_trading
 from engines.models.rl_agents.policy import AgentPolicy, Card
-from engines.models.rl_agents.stages import trade
 from engines.run.agents import Agents
 from engines.run.context import Context
 from engines.run.inline import run_inline
@@ -36,6 +35,7 @@ from engines.study.reader import Reader
 from hyperion_tui.cli import main
 from simulator.bars import load_bars
 from simulator.features import BUILT_IN
+from simulator.simulator import backtest
 from simulator.synthetic import ornstein_uhlenbeck
 
 BARS = 480
@@ -107,7 +107,7 @@ def test_another_process_takes_the_positions_that_were_scored(world: World, expo
     stages, card = Agents(context).stages, of(exported)
     scores = {"validation": card["scores"]["selection"], "test": card["scores"]["held_out_of_this"]}
     for name, market in (("validation", stages.validation), ("test", stages.test)):
-        episode = trade(said[: len(market.bars)], market)
+        episode = backtest(said[: len(market.bars)], market)
         ratio = episode.metrics["sharpe_ratio"]
         assert ratio == pytest.approx(scores[name], rel=1e-9)
         assert ratio == pytest.approx(card["trading"]["periods"][name]["sharpe_ratio"], rel=1e-9)
@@ -153,8 +153,7 @@ def test_known_bars_are_told_to_be_no_evidence(world: World, exported: Path) -> 
     (told,) = agent.about(agent.read(world.longer))
 
     first = of(exported)["trading"]["rows"]["test"][0]
-    assert told.startswith(f"the first {first - 1} rows are those that the agent was trained and")
-    assert told.endswith(f"the test period begins with row {first}")
+    assert told.startswith(f"the agent was trained and chosen on rows before row {first}, where")
 
 
 def test_a_study_that_goes_on_is_exported_without_a_look_at_the_test_period(
@@ -171,7 +170,7 @@ def test_a_study_that_goes_on_is_exported_without_a_look_at_the_test_period(
 
     assert list(card["trading"]["periods"]) == ["validation"]
     assert card["scores"]["held_out_again"] is None
-    assert "no held-out score: the search was not over" in (tmp_path / "a/CARD.md").read_text()
+    assert "There is no held-out score for this predictor." in (tmp_path / "a/CARD.md").read_text()
 
 
 def test_a_refit_is_refused_before_anything_is_written(world: World, tmp_path: Path) -> None:
@@ -244,7 +243,7 @@ def test_the_folder_is_backtested_as_its_policy_is(
 
     metrics = [json.loads(one.out)["metrics"] for one in found]
     assert metrics[0] == metrics[1]
-    assert "was trained and chosen on the first" in found[0].err
+    assert "was trained and chosen on bars of" in found[0].err
 
 
 # -- features of one's own -----------------------------------------------------------------------
@@ -285,7 +284,7 @@ def test_an_agent_trained_on_columns_of_one_s_own_is_backtested_on_them(
         costs=Costs(transaction_cost=0.001),
         features=list(policy.card.feature_names),
     )
-    wanted = trade(policy.positions(market), market).metrics
+    wanted = backtest(policy.positions(market), market).metrics
     found = json.loads(capsys.readouterr().out)["metrics"]
     assert found["num_trades"] == wanted["num_trades"] > 0
     assert found["final_balance"] == pytest.approx(wanted["final_balance"], rel=1e-9)
@@ -313,7 +312,7 @@ def test_an_agent_of_columns_of_one_s_own_is_exported_and_needs_them_as_they_wer
 
     test = Agents(context).stages.test
     assert card["trading"]["own_features"] == ["mood", "x_rsi"]
-    ratio = trade(found, test).metrics["sharpe_ratio"]
+    ratio = backtest(found, test).metrics["sharpe_ratio"]
     assert ratio == pytest.approx(card["scores"]["held_out_of_this"], rel=1e-9)
 
 
