@@ -10,9 +10,11 @@
 The profile: nets of 64 x 64 at most, batches of 64, 10 trials of 3 seeds, 2,000 steps each, on
 10,000 bars, of which some 2,000 validate: on 700 of them the best of 10 trials would need a Sharpe
 ratio of 2 to pass. One JSON a cell under bench/results/agents, and a cell that is there is not
-measured again unless its settings or the code have changed: bench/_cells.py.
+measured again unless its settings or the code have changed, bench/_cells.py; with `--kept` not
+even then: a cell takes a minute.
 
-python bench/_agents_studies.py [PART...] [--agents NAME...] [--seeds N...] [--fresh] [--json FILE]
+python bench/_agents_studies.py [PART...] [--agents NAME...] [--seeds N...] [--fresh | --kept]
+                                [--json FILE]
 """
 
 from __future__ import annotations
@@ -219,7 +221,9 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART")
     parser.add_argument("--agents", nargs="+", default=list(AGENTS), choices=AGENTS)
     parser.add_argument("--seeds", nargs="+", type=int, metavar="N")
-    parser.add_argument("--fresh", action="store_true", help="measure all again")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--fresh", action="store_true", help="measure all again")
+    how.add_argument("--kept", action="store_true", help="take cells of older code as they are")
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args()
     load = _common.load_average()
@@ -227,7 +231,7 @@ def main() -> None:
     rows: list[list[Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         kept = ROOT / "bench" / "results" / "agents"
-        cells = _cells.Cells(kept, Path(folder), fresh=options.fresh)
+        cells = _cells.Cells(kept, Path(folder), fresh=options.fresh, lasting=options.kept)
         works = {"tuned": tuned, "null": judged, "planted": judged, "workers": hired}
         for part in options.parts or PARTS:
             take = partial(cells.take, measure=works[part])

@@ -33,27 +33,33 @@ def source_hash(*packages: str) -> str:
 
 
 class Cells:
-    """The cells of one benchmark. kept: where they lie. stores: where their files are made."""
+    """The cells of one benchmark. kept: where they lie. stores: where their files are made.
 
-    def __init__(self, kept: Path, stores: Path, *, fresh: bool) -> None:
+    lasting: cells that were kept count whatever the source and the machine were.
+    """
+
+    def __init__(self, kept: Path, stores: Path, *, fresh: bool, lasting: bool = False) -> None:
         self.kept = kept
         self.stores = stores
         self.taken: list[dict[str, Any]] = []
         self._fresh = fresh
+        self._lasting = lasting
         self._same = {
             "versions": _common.versions(),
             "machine": _common.machine(),
             "source": source_hash("engines", "hyperion_tui", "simulator"),
             "file_system": _common.file_system(stores),
         }
-        self._old = 0
+        self._old = self._other = 0
 
     def take(self, name: str, measure: Measure, settings: Settings) -> dict[str, Any]:
         """The result of a cell, measured now or kept from before."""
         path = self.kept / f"{name}.json"
         stamp = {"cell": name, "settings": dict(settings), **self._same}
         document = _common.read_cell(path)
-        if self._fresh or document is None or {k: document.get(k) for k in stamp} != stamp:
+        found = {} if document is None else {key: document.get(key) for key in stamp}
+        must_be = {key: stamp[key] for key in (("cell", "settings") if self._lasting else stamp)}
+        if self._fresh or document is None or any(found[k] != v for k, v in must_be.items()):
             self._say(name)
             with _common.folder_of_its_own(self.stores) as folder:
                 load = _common.load_average()[0]
@@ -62,6 +68,7 @@ class Cells:
             path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         else:
             self._old += 1
+            self._other += found != stamp
         self.taken.append({k: document[k] for k in ("cell", "settings", "load", "result")})
         result: dict[str, Any] = document["result"]
         return result
@@ -69,7 +76,9 @@ class Cells:
     def end(self) -> None:
         """Say how much was measured."""
         self._say("")
-        print(f"{len(self.taken)} cells, {self._old} of them from before", file=sys.stderr)
+        other = f" ({self._other} of other code)" if self._other else ""
+        told = f"{len(self.taken)} cells, {self._old} of them from before{other}"
+        print(told, file=sys.stderr)
 
     def _say(self, name: str) -> None:
         if sys.stderr.isatty():
