@@ -30,7 +30,7 @@ export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help check format format-check lint types imports test slow torture torture-short bench \
-	wheel snap pictures demo constraints clean
+	wheel snap keys pictures demo constraints clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -98,6 +98,9 @@ snap: $(VENV)/.ready-dev  ## take the pictures of screens again (look at the dif
 
 pictures: $(VENV)/.ready-dev  ## take the pictures of the README again: some minutes of tuning
 	@$(BIN)/python scripts/pictures.py
+
+keys: $(VENV)/.ready-dev  ## write docs/keys.md, every key of the program
+	@$(BIN)/python scripts/keys.py
 
 bench: $(VENV)/.ready-dev  ## run the benchmarks, or one: make bench ONLY=name
 	@for file in bench/$(or $(ONLY),[a-z]*).py; do \

@@ -55,8 +55,13 @@ class Action:
     @property
     def keys(self) -> str:
         """The keys as a person reads them."""
+        return " ".join(self.keys_shown)
+
+    @property
+    def keys_shown(self) -> list[str]:
+        """Each of them."""
         keys = _chosen.get(self.name, self.key)
-        return " ".join(_READABLE.get(key, key) for key in keys.split(","))
+        return [_READABLE.get(key, key) for key in keys.split(",")]
 
 
 _READABLE = {"pagedown": "page down", "pageup": "page up", "comma": ","}

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""Takes the pictures of the README anew: `make pictures`, or python scripts/pictures.py [STORE].
+"""Takes the pictures of docs/tour.md anew: `make pictures`, or python scripts/pictures.py [STORE].
 
 The program itself tunes nine models on the diabetes data (442 people, real measurements) in a store
 of its own, some minutes on two cores; the app is then opened on it without a terminal, and what it
-shows is written to docs/. STORE: take the pictures of a store that is there already.
+shows is written to docs/pictures/. STORE: take the pictures of a store that is there already.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,7 @@ from engines.study.location import Location
 from hyperion_tui.app import HyperionApp
 from hyperion_tui.screens.charts import ChartingView
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+FOLDER = Path(__file__).resolve().parent.parent / "docs" / "pictures"
 
 MODELS = (
     *("ridge", "elastic_net", "bayesian_ridge", "svr", "random_forest", "extra_trees"),
@@ -33,6 +34,14 @@ PICTURES: dict[str, tuple[tuple[int, int], tuple[str, ...]]] = {
     "main-80x24": ((80, 24), ("2",)),
     "main-120x40": ((120, 40), ("2", "down")),
     "charts-120x40": ((120, 40), ("2", *["down"] * 5, "4")),
+    "launch-120x40": ((120, 40), ("down", "space", "r")),
+    "trials-120x40": ((120, 40), ("2", "down", "enter")),
+    "trial-120x40": ((120, 40), ("2", "down", "enter", "enter")),
+    "compare-120x40": ((120, 40), ("c",)),
+    "data-120x40": ((120, 40), ("d", "enter")),
+    "experiments-120x40": ((120, 40), ("o",)),
+    "export-120x40": ((120, 40), ("2", "down", "e")),
+    "help-120x40": ((120, 40), ("?",)),
 }
 """Names of files, sizes of the terminal, and the keys that lead to what is shown."""
 
@@ -57,7 +66,7 @@ async def take(store: Path, name: str) -> None:
             await pilot.press(key)
             await _stands_still(app, pilot)
         shown = app.export_screenshot(title="hyperion-tui")
-    file = DOCS / f"{name}.svg"
+    file = FOLDER / f"{name}.svg"
     file.write_text(shown, encoding="utf-8")
     print(f"written: {file}")
 
@@ -84,6 +93,7 @@ def main() -> int:
             tune(store)
         elif not store.exists():
             raise SystemExit(f"pictures: {store} is not there")
+        os.chdir(folder)  # the app shows where it is
         for name in PICTURES:
             asyncio.run(take(store, name))
     return 0

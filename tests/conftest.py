@@ -6,6 +6,7 @@ No test reads or writes the store, the settings or the caches of the person who 
 from __future__ import annotations
 
 import os
+import signal
 
 # Before numpy and the boosters are imported: they read these once. Several tests run at
 # the same time, and a result must not depend on the number of cores.
@@ -49,6 +50,11 @@ _OF_THE_PERSON = (
     "TRADING_EPISODES",
     "NO_COLOR",
 )
+
+
+# A shell ignores Ctrl-C for what it starts in the background, and so would every child.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 
 import pytest
 
+from hyperion_tui import actions
 from tests.docs.pages import blocks, commands, matches, run_command, run_page
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -64,3 +66,9 @@ def test_a_command_that_does_not_do_what_is_shown_fails() -> None:
     )
     with pytest.raises(AssertionError, match="only hyperion-tui is run"):
         run_command("rm -r x", [], "here")
+
+
+def test_the_page_of_keys_has_every_key_of_the_program() -> None:
+    written = runpy.run_path(str(DOCS.parent / "scripts" / "keys.py"), run_name="keys")["page"]()
+    assert (DOCS / "keys.md").read_text(encoding="utf-8") == written, "`make keys` writes it anew"
+    assert all(f"| {action.description} |" in written for action in actions.ACTIONS)
