@@ -29,7 +29,7 @@ from hyperion_tui.screens.workers import WorkersScreen
 from hyperion_tui.widgets.charts import Charts
 from hyperion_tui.widgets.experiment_header import ExperimentHeader
 from hyperion_tui.widgets.lines import LineView
-from hyperion_tui.widgets.model_tree import ModelTree
+from hyperion_tui.widgets.model_tree import ModelTree, own_objectives
 from hyperion_tui.widgets.results_table import ResultsTable
 from hyperion_tui.widgets.trial_log import TrialLog
 
@@ -92,7 +92,7 @@ class MainScreen(OrderingView, LabellingView, ChartingView, AskingView):
         """Hand the parts of a snapshot to the panes."""
         experiment = snapshot.current
         self.query_one(ExperimentHeader).show(snapshot)
-        self.models.show(experiment)
+        self.models.show(experiment, own_objectives(snapshot.experiments))
         self._grey_models(experiment)
         self._explain_emptiness(snapshot)
         self.results.show_experiment(experiment)

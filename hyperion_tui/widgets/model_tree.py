@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from textual.message import Message
 
 from engines.models.spec import ModelSpec
+from engines.run.objective import FAMILY as CUSTOM
 from engines.study.records import Experiment, Study
 from hyperion_tui import actions, text, words
 from hyperion_tui.query import Query, parse
@@ -39,7 +40,10 @@ class ModelTree(LineView):
         self, families: Mapping[str, Sequence[ModelSpec]], *, id: str | None = None
     ) -> None:
         super().__init__(id=id)
-        self.families = families
+        self.families = dict(families)
+        self._declared = families
+        self._own: Mapping[str, str] = {}
+        self._told: Mapping[str, str] = {}
         self.marked: set[str] = set()
         # Asked once: looking for a package on the disk takes its time.
         self.reasons = {s.name: s.reason_missing for specs in families.values() for s in specs}
@@ -55,8 +59,13 @@ class ModelTree(LineView):
 
     # -- content -----------------------------------------------------------------------------
 
-    def show(self, experiment: Experiment | None) -> None:
-        """Put the studies of an experiment beside their models."""
+    def show(self, experiment: Experiment | None, own: Mapping[str, str] | None = None) -> None:
+        """Put the studies of an experiment beside their models.
+
+        own: what `run` is told to search an objective of one's own, by its name.
+        """
+        if own is not None and own != self._told:
+            self._know(own)
         studies = {s.model: s for s in experiment.studies} if experiment else {}
         before, self._studies = self._studies, studies
         changed = {m for m in {*before, *studies} if _seen(before.get(m)) != _seen(studies.get(m))}
@@ -65,6 +74,19 @@ class ModelTree(LineView):
             self._list_again()
         # Beside the same lines there may be other studies now.
         self._repaint_models(changed)
+
+    def _know(self, own: Mapping[str, str]) -> None:
+        """List these objectives as a branch of their own, behind the models."""
+        models = {spec.name for specs in self._declared.values() for spec in specs}
+        self._told = own
+        self._own = {name: selector for name, selector in own.items() if name not in models}
+        specs = [
+            ModelSpec(name, CUSTOM, f"your own objective, {selector}", {}, package="optuna")
+            for name, selector in sorted(self._own.items())
+        ]
+        self.families = {**self._declared, **({CUSTOM: specs} if specs else {})}
+        self.reasons.update(dict.fromkeys(self._own))
+        self._list_again()
 
     def on_resize(self) -> None:
         """Other families may have room now."""
@@ -122,14 +144,21 @@ class ModelTree(LineView):
         what is under the cursor."""
         if not self.marked:
             line = self.current
-            return [] if line is None else [line if isinstance(line, str) else line.name]
+            if line == CUSTOM:
+                return [self._selector(spec) for spec in self.families[CUSTOM]]
+            return [] if line is None else [line if isinstance(line, str) else self._selector(line)]
         words: list[str] = []
         for family in self.families:
-            if self._state(family) is True:
+            if self._state(family) is True and family != CUSTOM:
                 words.append(family)
             else:
-                words += [s.name for s in self.families[family] if s.name in self.marked]
+                marked = [s for s in self.families[family] if s.name in self.marked]
+                words += map(self._selector, marked)
         return words
+
+    def _selector(self, spec: ModelSpec) -> str:
+        """What `run` calls it."""
+        return self._own[spec.name] if spec.family == CUSTOM else spec.name
 
     def about_current(self) -> str:
         """A sentence about what is under the cursor."""
@@ -318,3 +347,19 @@ def _done(study: Study) -> str:
 def _seen(study: Study | None) -> object:
     """What of a study is visible in the tree."""
     return None if study is None else (study.state, _done(study), study.best, study.tags)
+
+
+def own_objectives(experiments: Iterable[Experiment]) -> dict[str, str]:
+    """What `run` is told to search each objective of one's own again, by its name; newest first."""
+    found: dict[str, str] = {}
+    for experiment in experiments:
+        about = experiment.objective
+        if about is None:
+            continue
+        source = about.get("path") or about.get("module")
+        selector = f"{source}:{about.get('function')}"
+        # What has spaces or commas can't stand among other words.
+        if source and not any(sign.isspace() or sign == "," for sign in selector):
+            for study in experiment.studies:
+                found.setdefault(study.model, selector)
+    return found

@@ -119,3 +119,20 @@ async def test_the_cursor_stays_on_its_model_when_all_are_shown_again(store: Sto
         await seat.press("down", "slash", "ctrl+u", "enter")
 
         assert getattr(tree(seat).current, "name", None) == "nu_svr"
+
+
+async def test_objectives_of_ones_own_are_a_branch_and_are_run_again_by_their_file(store: Store):
+    about = {"reference": "mine.py:bowl", "path": "/somewhere/mine.py", "function": "bowl"}
+    experiment = store.experiment("own", dataset_id=None, objective=json.dumps(about), split=None)
+    study = store.study(experiment, "bowl", want="pause")
+    store.trial(study, 0, 0.25)
+
+    async with sitting(store.location) as seat:
+        await find(seat, "bowl")
+        await seat.sees("bowl: your own objective, /somewhere/mine.py:bowl  (1/20 trials, paused)")
+        assert "1/1" in seat.line("custom")
+        await seat.press("space", "r")
+        assert seat.app.screen.query_one("#selectors").value == "/somewhere/mine.py:bowl"
+        await seat.press("escape")
+        await find(seat, "")
+        await seat.sees("custom")
