@@ -12,7 +12,7 @@ pytest.importorskip("torch", reason="torch is not installed")
 pytestmark = pytest.mark.e2e
 
 TABLE = "SELECT number, state, value, seed FROM hx_trial ORDER BY study_id, number"
-WORDS = ("--data", "bikeshare", "--workers", "1", "--name", "e", "--seed", "7")
+WORDS = ("--data", "bikeshare", "--sample", "2500", "--workers", "1", "--name", "e", "--seed", "7")
 
 
 def saves(world: World) -> int:
