@@ -11,6 +11,7 @@ import math
 import re
 import unicodedata
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
@@ -198,3 +199,10 @@ def bar(part: float, width: int) -> str:
     """A progress bar of `width` characters."""
     filled = min(width, max(0, int(part * width + 1e-9)))
     return "█" * filled + "░" * (width - filled)
+
+
+def short_path(path: Path) -> str:
+    """A path as a person writes it, with `~` for home."""
+    home, shown = str(Path.home()), str(path)
+    inside = shown == home or shown.startswith(home + "/")
+    return "~" + shown[len(home) :] if inside else shown

@@ -34,7 +34,7 @@ PICTURES: dict[str, tuple[tuple[int, int], tuple[str, ...]]] = {
     "main-80x24": ((80, 24), ("2",)),
     "main-120x40": ((120, 40), ("2", "down")),
     "charts-120x40": ((120, 40), ("2", *["down"] * 5, "4")),
-    "launch-120x40": ((120, 40), ("down", "space", "r")),
+    "launch-120x40": ((120, 40), ("down", "space", "space", "r", *"diabetes", "tab")),
     "trials-120x40": ((120, 40), ("2", "down", "enter")),
     "trial-120x40": ((120, 40), ("2", "down", "enter", "enter")),
     "compare-120x40": ((120, 40), ("c",)),
@@ -81,7 +81,8 @@ async def _stands_still(app: HyperionApp, pilot: Pilot[None]) -> None:
         screen = app.screen
         reads = isinstance(screen, ChartingView) and screen.reads_charts
         now = app.export_screenshot(simplify=True)
-        if now != seen or reads or not app.snapshot.experiments:
+        looks = ">looking" in now or "looking&#160;at" in now
+        if now != seen or reads or looks or not app.snapshot.experiments:
             seen, since = now, time.monotonic()
 
 
@@ -93,7 +94,10 @@ def main() -> int:
             tune(store)
         elif not store.exists():
             raise SystemExit(f"pictures: {store} is not there")
-        os.chdir(folder)  # the app shows where it is
+        # The app shows where it is, and reads settings of its own at home.
+        os.environ["HOME"] = folder
+        (place := Path(folder) / "studies").mkdir()
+        os.chdir(place)
         for name in PICTURES:
             asyncio.run(take(store, name))
     return 0

@@ -342,12 +342,8 @@ def _settings(experiment: Experiment) -> Values:
 
 
 def _short(path: Path) -> str:
-    """A folder with `~` for home, and a slash behind it."""
-    home = str(Path.home())
-    shown = str(path)
-    if shown == home or shown.startswith(home + "/"):
-        shown = "~" + shown[len(home) :]
-    return f"Files in {shown.rstrip('/')}/"
+    """The heading of a folder, with a slash behind it."""
+    return f"Files in {text.short_path(path).rstrip('/')}/"
 
 
 def _row(source: Source) -> Row:

@@ -98,7 +98,7 @@ class ExportDialog(Dialog[None]):
 
     def on_mount(self) -> None:
         self.query_one(Choice if len(self._scopes) > 1 else Entry).focus()
-        self._say(f"in {Path.cwd()}")
+        self._say(f"in {text.short_path(Path.cwd())}")
 
     def _say(self, words: str, style: str = "dim") -> None:
         self.query_one("#answer", Static).update(Text(text.clean(words), style=style))
