@@ -24,6 +24,7 @@ from engines.export.folder import new_folder, write_card, write_document, write_
 from engines.models.rl_agents.policy import AgentPolicy
 from engines.run.agents import Agents
 from engines.run.context import Context
+from engines.study.endings import BestTrial
 from engines.study.records import Experiment
 from simulator.episode import Episode
 from simulator.features import BUILT_IN
@@ -100,23 +101,30 @@ def export_agent(
             own=told.get("policy_held_out"),
             held_out_is_of=f"the median of {agents.terms.seeds} seeds",
         )
-        card = card_document(experiment, made)
-        card["trading"] = {
-            "agent": trial.model,
-            "seed": seed,
-            "seeds": trial.metrics.get("seeds"),
+        trading = {
+            **_about(agents, trial, policy),
             "held_out_seeds": told.get("held_out_seeds"),
-            "steps": trial.metrics.get("steps"),
-            "max_position": policy.max_position,
-            "features": list(policy.card.feature_names),
-            "own_features": [n for n in policy.card.feature_names if n not in BUILT_IN],
-            "terms": agents.terms.describe(),
-            "rows": {name: _rows(market) for name, market in _markets(agents).items()},
             "periods": {name: _shown(episode) for name, episode in periods.items()},
             "luck": {name: told.get(name) for name in LUCK},
             "luck_of_all": _luck_of_all(experiment, study),
         }
-        return write_card(partial, card)
+        return write_card(partial, {**card_document(experiment, made), "trading": trading})
+
+
+def _about(agents: Agents, trial: BestTrial, policy: AgentPolicy) -> dict[str, Any]:
+    """What the card says of an agent, whatever it has earned."""
+    features = policy.card.feature_names
+    return {
+        "agent": trial.model,
+        "seed": int(trial.metrics["median_seed"]),
+        "seeds": trial.metrics.get("seeds"),
+        "steps": trial.metrics.get("steps"),
+        "max_position": policy.max_position,
+        "features": list(features),
+        "own_features": [name for name in features if name not in BUILT_IN],
+        "terms": agents.terms.describe(),
+        "rows": {name: _rows(market) for name, market in _markets(agents).items()},
+    }
 
 
 def _again(policy: AgentPolicy, found: Floats, market: Market) -> Episode:

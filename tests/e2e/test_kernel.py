@@ -10,32 +10,12 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import World, wait_until
+from tests.e2e.gated import GATED
 
 pytest.importorskip("ipykernel", reason="ipykernel is not installed")
 jupyter_client = pytest.importorskip("jupyter_client", reason="jupyter_client is not installed")
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
-
-FIRST = """
-import os, time
-import numpy as np
-from engines import HyperparameterOptimizer
-
-GATE = {gate!r}
-
-def gated(y_true, y_pred):
-    "Lets two trials pass; the others wait until the gate is open."
-    with open(GATE + ".calls", "a+") as file:
-        file.write("x")
-        calls = file.tell()
-    while calls > 2 and not os.path.exists(GATE):
-        time.sleep(0.01)
-    return -float(np.abs(y_true - y_pred).mean())
-
-X = np.random.default_rng(0).normal(size=(90, 3))
-y = X[:, 0] + 0.1 * X[:, 1]
-optimizer = HyperparameterOptimizer(n_jobs={jobs}, storage={store!r})
-"""
 
 SEARCH = """
 optimizer.set_custom_metric(gated)
@@ -104,7 +84,7 @@ def test_an_interrupted_cell_leaves_a_paused_experiment_that_a_terminal_ends(
     kernel: Kernel, world: World, tmp_path: Path, jobs: int
 ) -> None:
     gate = tmp_path / "gate"
-    kernel.run(FIRST.format(gate=str(gate), jobs=jobs, store=str(world.store)))
+    kernel.run(GATED.format(gate=str(gate), jobs=jobs, store=str(world.store)))
 
     search = kernel.start(SEARCH)
     calls = tmp_path / "gate.calls"
@@ -125,7 +105,7 @@ def test_an_interrupted_cell_leaves_a_paused_experiment_that_a_terminal_ends(
 
 def test_a_kernel_goes_on_after_an_interrupt(kernel: Kernel, world: World, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
-    kernel.run(FIRST.format(gate=str(gate), jobs=1, store=str(world.store)))
+    kernel.run(GATED.format(gate=str(gate), jobs=1, store=str(world.store)))
     search = kernel.start(SEARCH)
     calls = tmp_path / "gate.calls"
     wait_until(lambda: calls.exists() and calls.stat().st_size > 2, "a trial at the gate")

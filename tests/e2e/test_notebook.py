@@ -11,28 +11,14 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import World, wait_until
+from tests.e2e.gated import GATED
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-SCRIPT = """
-import json, os, sys, time
-import numpy as np
-from engines import HyperparameterOptimizer
-
-GATE = {gate!r}
-
-def gated(y_true, y_pred):
-    "Lets two trials pass; the others wait until the gate is open."
-    with open(GATE + ".calls", "a+") as file:
-        file.write("x")
-        calls = file.tell()
-    while calls > 2 and not os.path.exists(GATE):
-        time.sleep(0.01)
-    return -float(np.abs(y_true - y_pred).mean())
-
-X = np.random.default_rng(0).normal(size=(90, 3))
-y = X[:, 0] + 0.1 * X[:, 1]
-optimizer = HyperparameterOptimizer(n_jobs={jobs}, storage={store!r})
+SCRIPT = (
+    GATED
+    + """
+import json, sys
 optimizer.set_custom_metric(gated)
 try:
     found = optimizer.optimize_specific_models(
@@ -42,6 +28,7 @@ except KeyboardInterrupt:
     sys.exit(130)
 print(json.dumps(found["ridge"]["trials"]))
 """
+)
 
 
 def started(world: World, folder: Path, jobs: int) -> tuple[subprocess.Popen[str], Path]:
