@@ -73,6 +73,7 @@ def load_average() -> list[float]:
 @contextlib.contextmanager
 def folder_of_its_own(where: Path) -> Iterator[Path]:
     """A new folder in `where`, removed at the end."""
+    where.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="hyperion-bench-", dir=where) as name:
         yield Path(name)
 
