@@ -101,6 +101,8 @@ class TrialScreen(Upper, LabellingView):
         names = list(dict.fromkeys([*trial.params, *best_params]))
         rows = [_parameter(name, trial.params, best_params) for name in names]
         table.explain_emptiness(["No parameters yet."])
+        if len(rows) != len(table.rows):
+            self.call_after_refresh(table.refresh, layout=True)
         table.show(ListRows(rows), columns)
         table.call("Parameters")
         self._told = (_facts(detail, experiment), _reports(detail))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from textual.geometry import Size
 from textual.message import Message
 
 from hyperion_tui import actions, text
@@ -144,6 +145,10 @@ class WindowTable(LineView):
         self._drawn: dict[int, Row | None] = {}
 
     # -- content -----------------------------------------------------------------------------
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """Lines that show all rows and the head, where the height is that of the content."""
+        return self.head_lines + self.line_count()
 
     def show(
         self, rows: Rows, columns: Sequence[Column] | None = None, *, follow: Hashable = None

@@ -184,3 +184,14 @@ async def test_only_a_failed_trial_is_retried(store: Store, runners):
 
         await seat.sees("only a failed trial can be retried")
         assert runners == []
+
+
+async def test_on_a_small_screen_parameters_have_up_to_half_of_it(store: Store):
+    add_typical(store)
+
+    async with sitting(store.location, size=(80, 24)) as seat:
+        await seat.press("2", "enter", "enter")
+        await seat.sees("What happened")
+
+        parameters = seat.app.screen.query_one(WindowTable)
+        assert parameters.window == len(parameters.rows) > 3
