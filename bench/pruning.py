@@ -11,7 +11,8 @@ A cell (model, data, seed, pruner) runs in a process of its own on one thread an
 JSON in the cells folder, so a run that was cut off goes on where it was; it is measured again when
 versions, machine or source have changed, or with `--fresh`.
 
-`make bench ONLY=pruning`, or: python bench/pruning.py [--quick] [--fresh] [--json FILE]
+`make bench ONLY=pruning`, or:
+python bench/pruning.py [--quick] [--sets NAME...] [--seeds N...] [--fresh] [--json FILE]
 """
 
 from __future__ import annotations
@@ -108,6 +109,8 @@ def row(model: str, pruner: str, rounds: list[dict[str, dict[str, Any]]]) -> lis
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--quick", action="store_true", help="one set, one seed, 10 trials")
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS, metavar="NAME")
+    parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS, metavar="N")
     parser.add_argument("--fresh", action="store_true")
     parser.add_argument("--json", metavar="FILE", default=str(HERE / "results" / "pruning.json"))
     parser.add_argument("--cells", type=Path, default=ROOT / "build" / "bench" / "pruning")
@@ -117,7 +120,7 @@ def main() -> int:
         print(json.dumps(run_cell(options.cell)))
         return 0
     load = _common.load_average()
-    sets, seeds = (SETS[:1], SEEDS[:1]) if options.quick else (SETS, SEEDS)
+    sets, seeds = (SETS[:1], SEEDS[:1]) if options.quick else (options.sets, options.seeds)
     options.cells.mkdir(parents=True, exist_ok=True)
     cells = _cells.Cells(options.cells, options.cells, fresh=options.fresh)
     table = []
