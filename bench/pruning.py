@@ -12,7 +12,7 @@ JSON in the cells folder, so a run that was cut off goes on where it was; it is 
 versions, machine or source have changed, or with `--fresh`.
 
 `make bench ONLY=pruning`, or:
-python bench/pruning.py [--quick] [--sets NAME...] [--seeds N...] [--fresh] [--json FILE]
+python bench/pruning.py [--quick] [--sets NAME...] [--seeds N...] [--trials N] [--json FILE]
 """
 
 from __future__ import annotations
@@ -111,6 +111,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="one set, one seed, 10 trials")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS, metavar="NAME")
     parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS, metavar="N")
+    parser.add_argument("--trials", type=int, default=TRIALS, help="of each search (40)")
     parser.add_argument("--fresh", action="store_true")
     parser.add_argument("--json", metavar="FILE", default=str(HERE / "results" / "pruning.json"))
     parser.add_argument("--cells", type=Path, default=ROOT / "build" / "bench" / "pruning")
@@ -129,7 +130,7 @@ def main() -> int:
         for data in sets:
             for seed in seeds:
                 how = {"model": model, "data": data, "seed": seed}
-                how["trials"] = 10 if options.quick else TRIALS
+                how["trials"] = 10 if options.quick else options.trials
                 rounds.append(
                     {
                         pruner: cells.take(
