@@ -64,6 +64,8 @@ SCENES: dict[str, list[str]] = {
     "main": ["2", "down"],
     "models": ["down", "space", "down", "space"],
     "trials": ["2", "enter", "down"],
+    "trial": ["2", "enter", "down", "enter"],
+    "failure": ["2", "down", "enter", "f", "f", "enter"],
     "compare": ["c"],
     "sides": ["o", "down", "enter", "c", "t"],
     "finished": ["o", "down", "enter", "2", "down", "down"],
@@ -71,6 +73,8 @@ SCENES: dict[str, list[str]] = {
     "experiments": ["o"],
     "launch": ["r"],
     "stop": ["x"],
+    "export": ["o", "down", "enter", "e"],
+    "palette": ["colon"],
     "help": ["question_mark"],
     "workers": ["w"],
     "data": ["d", "enter"],
@@ -147,6 +151,7 @@ async def test_a_screen_looks_as_it_did(
             params = {"rate": 0.1 * (1 + number % 7), "depth": 3 + number % 5}
             store.trial(ids[3], number, 0.84 + 0.002 * number - 0.01 * (number % 7), params=params)
     add_typical(store, at=AT)
+    store.change("hx_trial", "finished_at IS NOT NULL", started_at=AT)
     if scene in ("trash", "purge"):
         store.event(earlier, "trashed", "put into the trash", at=AT)
 
